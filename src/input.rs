@@ -1,0 +1,134 @@
+//! How a foreground tool asks a person, or the next line of stdin.
+//!
+//! The tool's thread puts a question on the [`Desk`]; the thread that holds the terminal
+//! answers it with the line editor, or reads a line of stdin in a script or pipe.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::poll::PollFlags;
+
+use crate::cancel::{Bell, Cancel};
+use crate::cause;
+use crate::output::Journal;
+use crate::tool::Error;
+
+/// What the thread that holds the terminal has to see to. Its bell rings for each.
+pub(crate) struct Desk {
+    pub(crate) bell: Arc<Bell>,
+    signals: Mutex<VecDeque<i32>>,
+    questions: Mutex<VecDeque<Question>>,
+}
+
+pub(crate) struct Question {
+    pub(crate) prompt: String,
+    /// Without echo.
+    pub(crate) secret: bool,
+    answer: Arc<Mutex<Option<Answer>>>,
+    answered: Arc<Bell>,
+}
+
+pub(crate) enum Answer {
+    Line(String),
+    /// Ctrl-D, or the end of stdin.
+    End,
+    Failed(String),
+}
+
+impl Desk {
+    pub(crate) fn new(bell: Arc<Bell>) -> Desk {
+        Desk {
+            bell,
+            signals: Mutex::default(),
+            questions: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn put_signal(&self, signal: i32) {
+        self.signals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(signal);
+        self.bell.ring();
+    }
+
+    pub(crate) fn take_signal(&self) -> Option<i32> {
+        self.signals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+
+    pub(crate) fn clear_signals(&self) {
+        self.signals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    pub(crate) fn take_question(&self) -> Option<Question> {
+        self.questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    }
+}
+
+impl Question {
+    pub(crate) fn answer(&self, answer: Answer) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        self.answered.ring();
+    }
+}
+
+/// A job's way to ask.
+#[derive(Clone)]
+pub(crate) struct Input {
+    desk: Arc<Desk>,
+    journal: Arc<Journal>,
+}
+
+impl Input {
+    pub(crate) fn new(desk: Arc<Desk>, journal: Arc<Journal>) -> Input {
+        Input { desk, journal }
+    }
+
+    /// Asks for a line, or with `secret` for one that is not shown; `None` at the end.
+    ///
+    /// In the background nobody is asked: the error says what to do `instead`.
+    pub(crate) fn ask(
+        &self,
+        cancel: &Cancel,
+        prompt: &str,
+        secret: bool,
+        instead: &str,
+    ) -> Result<Option<String>, Error> {
+        if self.journal.background_job().is_some() {
+            return Err(Error::Usage(format!(
+                "nobody can be asked in the background; {instead}"
+            )));
+        }
+        let cannot = |error| Error::Unavailable(format!("cannot ask: {}", cause::of(&error)));
+        let answered = Arc::new(Bell::new().map_err(cannot)?);
+        let answer = Arc::new(Mutex::new(None));
+        let question = Question {
+            prompt: prompt.to_owned(),
+            secret,
+            answer: Arc::clone(&answer),
+            answered: Arc::clone(&answered),
+        };
+        self.desk
+            .questions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(question);
+        self.desk.bell.ring();
+        cancel.wait(answered.as_fd(), PollFlags::POLLIN, None)?;
+        match answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Answer::Line(line)) => Ok(Some(line)),
+            Some(Answer::End) | None => Ok(None),
+            Some(Answer::Failed(why)) => Err(Error::Unavailable(format!("cannot ask: {why}"))),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! nsh, an interactive network shell.
+//!
+//! A line becomes words, a call, a job, packets; replies become events, and events become
+//! lines:
+//!
+//! ```text
+//! "ping -c 3 $host &"          shell: prompt, script or -c   a line of text
+//!   -> words, operators        shell::grammar                quotes and $host resolved
+//!   -> a row, its arguments    shell::call                   looked up in the tables, read by clap
+//!   -> Job 4, thread ping#4    job                           owns a Context: out, input, cancel
+//!   -> Step::Send(1)           tools::ping::probes           pure: what to do at this instant
+//!   -> octets                  wire::icmp                    pure: how it looks on the wire
+//!   -> the network             net::icmp                     the system calls
+//!   <- octets, peer, stamps    net -> wire -> probes         back up the same steps
+//!   -> Event::Reply            tools::ping                   facts, not text
+//!   -> one line                output                        "64 bytes from ..." or {"event":"reply",...}
+//!   -> Status                  job -> shell                  $?, jobs, exit status
+//! ```
+//!
+//! What holds everywhere:
+//!
+//! - Imports point one way: `cli -> session -> shell -> job, tools -> tool -> output, input,
+//!   cancel, clock`, and `tools -> net -> cancel`, `tools -> wire`. `wire` knows no sockets,
+//!   clock or threads. No tool imports another.
+//! - Every wait of a job goes through [`cancel`], so that `stop` ends it within milliseconds.
+//! - Only [`output`] and the line editor write to the terminal.
+//! - Nothing that a peer sends can panic, grow without a named limit, or steer the terminal.
+
+mod cancel;
+mod cause;
+mod cli;
+mod clock;
+mod duration;
+mod input;
+mod job;
+mod net;
+mod output;
+mod session;
+mod shell;
+mod tool;
+mod tools;
+pub mod wire;
+
+use std::process::ExitCode;
+
+/// The whole program; `main` is only this.
+pub fn run() -> ExitCode {
+    ExitCode::from(cli::run().0)
+}

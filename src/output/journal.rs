@@ -1,0 +1,149 @@
+//! One job's lines: to the screen, into the ring that `logs` shows, into its log file.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::screen::{Entry, Screen};
+use super::{LogFile, Stream, Tone};
+use crate::cancel::Bell;
+
+/// What `logs` can show of a job.
+const RING_LINES_MAX: usize = 1000;
+const RING_OCTETS_MAX: usize = 1 << 20;
+
+#[derive(Clone)]
+pub(crate) struct Line {
+    pub(crate) stream: Stream,
+    pub(crate) tone: Tone,
+    pub(crate) json: bool,
+    pub(crate) text: Arc<str>,
+}
+
+pub(crate) struct Journal {
+    screen: Arc<Screen>,
+    /// The shell itself has no number.
+    job: Option<u32>,
+    /// Lines in the foreground bear no `[2] `.
+    foreground: AtomicBool,
+    ring: Mutex<Ring>,
+    file: Mutex<Option<LogFile>>,
+}
+
+#[derive(Default)]
+struct Ring {
+    lines: VecDeque<Line>,
+    octets: usize,
+    /// How many lines were ever written; the newest bears this number.
+    written: u64,
+    followers: Vec<Weak<Bell>>,
+}
+
+impl Journal {
+    pub(crate) fn of_shell(screen: Arc<Screen>) -> Arc<Journal> {
+        Journal::new(screen, None, true, None)
+    }
+
+    pub(crate) fn of_job(
+        screen: Arc<Screen>,
+        job: u32,
+        foreground: bool,
+        file: Option<LogFile>,
+    ) -> Arc<Journal> {
+        Journal::new(screen, Some(job), foreground, file)
+    }
+
+    fn new(
+        screen: Arc<Screen>,
+        job: Option<u32>,
+        foreground: bool,
+        file: Option<LogFile>,
+    ) -> Arc<Journal> {
+        Arc::new(Journal {
+            screen,
+            job,
+            foreground: AtomicBool::new(foreground),
+            ring: Mutex::default(),
+            file: Mutex::new(file),
+        })
+    }
+
+    pub(crate) fn set_foreground(&self, foreground: bool) {
+        self.foreground.store(foreground, Ordering::SeqCst);
+    }
+
+    /// The job's number where its lines bear it.
+    pub(crate) fn background_job(&self) -> Option<u32> {
+        self.job.filter(|_| !self.foreground.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn write(&self, line: Line) {
+        if let Some(error) = self.append_to_file(&line) {
+            self.screen.push(self.entry(&Line {
+                stream: Stream::Notices,
+                tone: Tone::Bad,
+                json: false,
+                text: format!("log file given up: {error}").into(),
+            }));
+        }
+        if self.job.is_some() {
+            self.ring
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(line.clone());
+        }
+        self.screen.push(self.entry(&line));
+    }
+
+    fn entry(&self, line: &Line) -> Entry {
+        Entry {
+            job: self.job,
+            prefix: self.background_job(),
+            line: line.clone(),
+        }
+    }
+
+    fn append_to_file(&self, line: &Line) -> Option<std::io::Error> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = file.as_mut()?.append(line).err()?;
+        *file = None;
+        Some(error)
+    }
+
+    /// The ring's lines from number `after` on (the first is number 0), and the next number.
+    pub(crate) fn lines_after(&self, after: u64) -> (Vec<Line>, u64) {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = u64::try_from(ring.lines.len()).unwrap_or(u64::MAX);
+        let missing = after.saturating_sub(ring.written.saturating_sub(kept));
+        let skip = usize::try_from(missing).unwrap_or(usize::MAX);
+        (
+            ring.lines.iter().skip(skip).cloned().collect(),
+            ring.written,
+        )
+    }
+
+    /// `bell` rings with each new line.
+    pub(crate) fn follow(&self, bell: &Arc<Bell>) {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.followers
+            .retain(|follower| follower.strong_count() > 0);
+        ring.followers.push(Arc::downgrade(bell));
+    }
+}
+
+impl Ring {
+    fn push(&mut self, line: Line) {
+        self.octets += line.text.len();
+        self.lines.push_back(line);
+        self.written += 1;
+        while self.lines.len() > RING_LINES_MAX || self.octets > RING_OCTETS_MAX {
+            let Some(oldest) = self.lines.pop_front() else {
+                break;
+            };
+            self.octets -= oldest.text.len();
+        }
+        for follower in self.followers.iter().filter_map(Weak::upgrade) {
+            follower.ring();
+        }
+    }
+}

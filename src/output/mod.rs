@@ -1,0 +1,247 @@
+//! Events become lines: on the screen, in the job's ring (`logs`), and in its log file.
+//!
+//! Tools call [`Output::emit`] and never wait for the terminal. Nothing outside this folder
+//! (and the line editor) writes to stdout or stderr.
+
+mod colour;
+mod journal;
+mod log_file;
+mod sanitize;
+mod screen;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+pub(crate) use colour::{Choice, Colours, paint};
+pub(crate) use journal::{Journal, Line};
+pub(crate) use log_file::LogFile;
+pub(crate) use screen::{Screen, Surface};
+
+use crate::clock;
+
+/// One fact: `Display` is what a person reads, `Serialize` the same as JSON.
+///
+/// The JSON object names its kind in a field `event`; enums get that from
+/// `#[serde(tag = "event", rename_all = "snake_case")]`. A line feed in the text separates
+/// lines; what a peer sent goes through [`Printable`], so that it can't forge one.
+pub(crate) trait Event: Serialize + fmt::Display {
+    fn tone(&self) -> Tone {
+        Tone::Plain
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Caution,
+    Bad,
+}
+
+/// Results go to stdout, notices and errors to stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Results,
+    Notices,
+}
+
+/// Where a job, or the shell itself, says things.
+#[derive(Clone)]
+pub(crate) struct Output {
+    journal: Arc<Journal>,
+    json: bool,
+    quiet: bool,
+    capture: Option<Arc<Capture>>,
+}
+
+/// The envelope of an event in JSON.
+#[derive(Serialize)]
+struct Record<'a, E: Event> {
+    #[serde(flatten)]
+    event: &'a E,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<u32>,
+    time: String,
+}
+
+impl Output {
+    pub(crate) fn new(journal: Arc<Journal>, json: bool, quiet: bool) -> Output {
+        Output {
+            journal,
+            json,
+            quiet,
+            capture: None,
+        }
+    }
+
+    pub(crate) fn with_json(mut self, json: bool) -> Output {
+        self.json |= json;
+        self
+    }
+
+    /// What is said through the returned output is also kept, for whoever checks it.
+    pub(crate) fn captured(&self) -> (Output, Arc<Capture>) {
+        let capture = Arc::new(Capture::default());
+        let output = Output {
+            capture: Some(Arc::clone(&capture)),
+            ..self.clone()
+        };
+        (output, capture)
+    }
+
+    pub(crate) fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    pub(crate) fn emit<E: Event>(&self, event: &E) {
+        self.write(Stream::Results, event);
+    }
+
+    /// The same for a job of its own.
+    pub(crate) fn for_job(&self, journal: Arc<Journal>) -> Output {
+        Output {
+            journal,
+            json: self.json,
+            quiet: self.quiet,
+            capture: None,
+        }
+    }
+
+    /// An event about the work rather than its result; `--quiet` leaves it out.
+    pub(crate) fn tell<E: Event>(&self, event: &E) {
+        if !self.quiet {
+            self.write(Stream::Notices, event);
+        }
+    }
+
+    pub(crate) fn notice(&self, text: impl Into<String>) {
+        self.tell(&Said::Notice { text: text.into() });
+    }
+
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        self.write(Stream::Notices, &Said::Warning { text: text.into() });
+    }
+
+    pub(crate) fn error(&self, text: impl Into<String>, status: u8) {
+        self.write(
+            Stream::Notices,
+            &Said::Error {
+                text: text.into(),
+                status,
+            },
+        );
+    }
+
+    /// Lines of another job, as they were.
+    pub(crate) fn copy(&self, lines: &[Line]) {
+        for line in lines {
+            self.push(line.clone());
+        }
+    }
+
+    fn write<E: Event>(&self, stream: Stream, event: &E) {
+        let text = if self.json {
+            self.to_json(event)
+        } else {
+            event.to_string()
+        };
+        for line in text.split('\n') {
+            let line = sanitize::line(line, self.json);
+            self.push(Line {
+                stream,
+                tone: if self.json { Tone::Plain } else { event.tone() },
+                json: self.json,
+                text: line.into(),
+            });
+        }
+    }
+
+    fn push(&self, line: Line) {
+        if let Some(capture) = &self.capture {
+            capture.push(&line.text);
+        }
+        self.journal.write(line);
+    }
+
+    fn to_json<E: Event>(&self, event: &E) -> String {
+        let job = self.journal.background_job();
+        let record = Record {
+            event,
+            job,
+            time: clock::stamp(),
+        };
+        serde_json::to_string(&record).expect("an event has string keys and no failing fields")
+    }
+}
+
+/// What the shell, and a tool about itself, has to say.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Said {
+    Notice { text: String },
+    Warning { text: String },
+    Error { text: String, status: u8 },
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Said::Notice { text } | Said::Warning { text } | Said::Error { text, .. } => {
+                f.write_str(text)
+            }
+        }
+    }
+}
+
+impl Event for Said {
+    fn tone(&self) -> Tone {
+        match self {
+            Said::Notice { .. } => Tone::Plain,
+            Said::Warning { .. } => Tone::Caution,
+            Said::Error { .. } => Tone::Bad,
+        }
+    }
+}
+
+/// A plain text as a result: `echo`, `help`.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "text")]
+pub(crate) struct Text {
+    pub(crate) text: String,
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Event for Text {}
+
+/// What `expect` looks at: the newest lines of a command.
+#[derive(Default)]
+pub(crate) struct Capture(Mutex<String>);
+
+/// More than any lab prints; the oldest go first, so that an endless command costs no more.
+const CAPTURE_OCTETS_MAX: usize = 1 << 20;
+
+impl Capture {
+    fn push(&self, line: &str) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(line);
+        text.push('\n');
+        if text.len() > CAPTURE_OCTETS_MAX {
+            let half = text.ceil_char_boundary(text.len() / 2);
+            text.drain(..half);
+        }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,337 @@
+//! The terminal (or pipe), and the one queue in front of it.
+//!
+//! Whoever holds `writer` owns the terminal. While a line is being edited that is the editor,
+//! and only the printer thread may add lines, through the editor's own printer; that call
+//! blocks as long as a completion menu is open, which is why nobody waits for that thread.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::{Colours, Line, Stream, Tone, paint};
+use crate::cancel::Bell;
+
+/// Lines that wait for the screen. On a terminal the oldest of a job are then skipped (they
+/// stay in `logs`); into a pipe or file nothing is lost, so whoever adds more writes first.
+const QUEUE_LINES_MAX: usize = 2000;
+/// What one redraw of the line being edited may carry, and how often that happens.
+const BATCH_LINES_MAX: usize = 200;
+const BATCH_INTERVAL: Duration = Duration::from_millis(16);
+
+/// Adds text above the line being edited.
+pub(crate) type EditorPrinter = Box<dyn FnMut(String) + Send>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surface {
+    /// A person watches: jobs are not held up, lines they are too fast for are skipped.
+    Terminal,
+    /// A program reads: every line arrives.
+    Lossless,
+}
+
+pub(super) struct Entry {
+    pub(super) job: Option<u32>,
+    pub(super) prefix: Option<u32>,
+    pub(super) line: Line,
+}
+
+pub(crate) struct Screen {
+    surface: Surface,
+    colours: Colours,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    writer: Mutex<()>,
+    /// Rung when stdout is gone, so that the shell ends.
+    lost: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Queue {
+    entries: VecDeque<Entry>,
+    skipped: BTreeMap<u32, u64>,
+    editing: bool,
+    /// Why stdout can't be written to.
+    lost: Option<io::ErrorKind>,
+}
+
+impl Screen {
+    pub(crate) fn new(surface: Surface, colours: Colours, lost: Arc<Bell>) -> Arc<Screen> {
+        Arc::new(Screen {
+            surface,
+            colours,
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            writer: Mutex::new(()),
+            lost,
+        })
+    }
+
+    pub(crate) fn colours(&self) -> Colours {
+        self.colours
+    }
+
+    /// Why stdout can't be written to any more.
+    pub(crate) fn lost(&self) -> Option<io::ErrorKind> {
+        self.queue().lost
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn push(&self, entry: Entry) {
+        let mut queue = self.queue();
+        if queue.lost.is_some() {
+            return;
+        }
+        if queue.entries.len() >= QUEUE_LINES_MAX {
+            // The shell's own lines were asked for: they are written, not skipped.
+            if self.surface == Surface::Lossless || entry.job.is_none() {
+                drop(queue);
+                self.drain();
+                queue = self.queue();
+            } else {
+                queue.skip_oldest_of_a_job();
+            }
+        }
+        queue.entries.push_back(entry);
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// Writes out what waits, unless a line is being edited.
+    pub(crate) fn drain(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut queue = self.queue();
+            if queue.editing || queue.lost.is_some() {
+                return;
+            }
+            let batch = queue.take(usize::MAX);
+            drop(queue);
+            if batch.is_empty() {
+                drop(writer);
+                return;
+            }
+            if let Err(error) = self.write(&batch) {
+                let mut queue = self.queue();
+                queue.lost = Some(error.kind());
+                queue.entries.clear();
+                self.lost.ring();
+            }
+        }
+    }
+
+    /// Writes a prompt without a line end, where a person types: to stdout, or to stderr where
+    /// only that is a terminal. In a script nobody is there to see it.
+    pub(crate) fn prompt(&self, text: &str) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if !io::stdin().is_terminal() {
+            return;
+        }
+        if io::stdout().is_terminal() {
+            let mut stdout = io::stdout().lock();
+            let _ = stdout
+                .write_all(text.as_bytes())
+                .and_then(|()| stdout.flush());
+        } else {
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+
+    /// For stderr when stdout is lost.
+    pub(crate) fn last_words(&self, text: &str) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// From now on the editor owns the terminal, or no longer.
+    pub(crate) fn set_editing(&self, editing: bool) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.queue().editing = editing;
+        self.filled.notify_one();
+    }
+
+    /// Starts the thread that writes what jobs say. It is never waited for.
+    pub(crate) fn start_printer(
+        self: &Arc<Screen>,
+        mut editor: Option<EditorPrinter>,
+    ) -> io::Result<()> {
+        let screen = Arc::clone(self);
+        let print = move || {
+            loop {
+                let mut queue = screen.queue();
+                while queue.entries.is_empty() || (queue.editing && editor.is_none()) {
+                    queue = screen
+                        .filled
+                        .wait(queue)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                match &mut editor {
+                    Some(editor) if queue.editing => {
+                        let batch = queue.take(BATCH_LINES_MAX);
+                        drop(queue);
+                        editor(screen.text(&batch));
+                        pause(BATCH_INTERVAL);
+                    }
+                    _ => {
+                        drop(queue);
+                        screen.drain();
+                    }
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("printer".to_owned())
+            .spawn(print)?;
+        Ok(())
+    }
+
+    fn write(&self, batch: &[Entry]) -> io::Result<()> {
+        for run in batch.chunk_by(|a, b| a.line.stream == b.line.stream) {
+            let text = self.text(run);
+            match run[0].line.stream {
+                Stream::Results => {
+                    let mut stdout = io::stdout().lock();
+                    stdout.write_all(text.as_bytes())?;
+                    stdout.flush()?;
+                }
+                // Without stderr there is nobody left to tell.
+                Stream::Notices => _ = io::stderr().lock().write_all(text.as_bytes()),
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, entries: &[Entry]) -> String {
+        let mut text = String::new();
+        for entry in entries {
+            let line = &entry.line;
+            if let Some(job) = entry.prefix.filter(|_| !line.json) {
+                text.push_str(&format!("[{job}]"));
+                if !line.text.is_empty() {
+                    text.push(' ');
+                }
+            }
+            if self.colours.on(line.stream) {
+                text.push_str(&paint(&line.text, line.tone));
+            } else {
+                text.push_str(&line.text);
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only this thread rests, and nobody waits for it"
+)]
+fn pause(span: Duration) {
+    thread::sleep(span);
+}
+
+impl Queue {
+    fn skip_oldest_of_a_job(&mut self) {
+        let oldest = self.entries.iter().position(|entry| entry.job.is_some());
+        let skipped = oldest.and_then(|place| self.entries.remove(place));
+        if let Some(job) = skipped.and_then(|entry| entry.job) {
+            *self.skipped.entry(job).or_default() += 1;
+        }
+    }
+
+    fn take(&mut self, count: usize) -> Vec<Entry> {
+        let mut batch: Vec<Entry> = std::mem::take(&mut self.skipped)
+            .into_iter()
+            .map(|(job, lines)| skip_notice(job, lines))
+            .collect();
+        let count = count.min(self.entries.len());
+        batch.extend(self.entries.drain(..count));
+        batch
+    }
+}
+
+fn skip_notice(job: u32, lines: u64) -> Entry {
+    let text = format!("... {} lines skipped, see 'logs {job}'", with_commas(lines));
+    let line = Line {
+        stream: Stream::Notices,
+        tone: Tone::Caution,
+        json: false,
+        text: text.into(),
+    };
+    Entry {
+        job: Some(job),
+        prefix: None,
+        line,
+    }
+}
+
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Choice, Journal, Output, Text};
+    use super::*;
+
+    fn screen(surface: Surface) -> Arc<Screen> {
+        let bell = Arc::new(Bell::new().expect("an eventfd"));
+        let screen = Screen::new(surface, Colours::resolve(Choice::Never), bell);
+        screen.set_editing(true);
+        screen
+    }
+
+    fn flood(screen: &Arc<Screen>, lines: usize) -> Arc<Journal> {
+        let journal = Journal::of_job(Arc::clone(screen), 2, false, None);
+        let output = Output::new(Arc::clone(&journal), false, false);
+        for number in 0..lines {
+            output.emit(&Text {
+                text: format!("line {number}"),
+            });
+        }
+        journal
+    }
+
+    #[test]
+    fn a_job_too_fast_for_the_terminal_is_not_held_up_and_the_screen_says_so() {
+        let screen = screen(Surface::Terminal);
+        let journal = flood(&screen, 3204);
+        let batch = screen.queue().take(usize::MAX);
+        let text = screen.text(&batch);
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("... 1,204 lines skipped, see 'logs 2'"));
+        assert_eq!(lines.next(), Some("[2] line 1204"));
+        assert_eq!(lines.last(), Some("[2] line 3203"));
+        let (kept, next) = journal.lines_after(0);
+        assert_eq!(
+            (kept.len(), &*kept[0].text, next),
+            (1000, "line 2204", 3204)
+        );
+    }
+
+    #[test]
+    fn logs_show_what_follows_a_line() {
+        let journal = flood(&screen(Surface::Terminal), 10);
+        let texts = |after| {
+            let (lines, _) = journal.lines_after(after);
+            lines
+                .iter()
+                .map(|line| line.text.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(texts(8), ["line 8", "line 9"]);
+        assert_eq!(texts(10), [""; 0]);
+        assert_eq!(texts(99), [""; 0]);
+    }
+}

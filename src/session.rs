@@ -1,0 +1,190 @@
+//! One run of nsh, from the first command to the last job's end.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::libc::{SIGINT, SIGPIPE};
+use nix::poll::PollFlags;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::cancel::{Bell, Cancel};
+use crate::cli::Face;
+use crate::input::{Desk, Input};
+use crate::job::{JobTable, silence_panics};
+use crate::output::{Choice, Colours, Journal, Output, Screen, Surface};
+use crate::shell::{self, Origin, Session, Shell, Source};
+use crate::tool::{Context, Status};
+
+pub(crate) struct Options {
+    pub(crate) json: bool,
+    pub(crate) colour: Choice,
+    pub(crate) quiet: bool,
+    pub(crate) keep_going: bool,
+}
+
+pub(crate) fn run(face: Face, options: &Options) -> Status {
+    silence_panics();
+    raise_descriptor_limit();
+    let interactive = matches!(face, Face::Prompt { .. });
+    if interactive {
+        shell::remember_terminal();
+    }
+    let mut shell = match open(interactive, options) {
+        Ok(shell) => shell,
+        Err(error) => {
+            let bell = Bell::new().map(Arc::new);
+            if let Ok(bell) = bell {
+                let screen = Screen::new(Surface::Lossless, Colours::resolve(Choice::Never), bell);
+                Output::new(Journal::of_shell(Arc::clone(&screen)), options.json, false)
+                    .error(format!("nsh cannot start: {error}"), Status::UNAVAILABLE.0);
+                screen.drain();
+            }
+            return Status::UNAVAILABLE;
+        }
+    };
+    let status = run_face(&mut shell, face);
+    let status = if interactive {
+        status
+    } else {
+        serve_on(&shell, status)
+    };
+    shell.session.jobs.stop_all();
+    shell.session.screen.drain();
+    if interactive {
+        shell::restore_terminal();
+    }
+    match shell.session.screen.lost() {
+        None => status,
+        // Quiet, like any program whose reader has seen enough.
+        Some(io::ErrorKind::BrokenPipe) => Status::of_signal(SIGPIPE),
+        Some(kind) => {
+            shell
+                .session
+                .screen
+                .last_words(&format!("nsh: cannot write to stdout: {kind}"));
+            Status::NEGATIVE
+        }
+    }
+}
+
+fn open(interactive: bool, options: &Options) -> io::Result<Shell> {
+    let bell = Arc::new(Bell::new()?);
+    let surface = if io::stdout().is_terminal() {
+        Surface::Terminal
+    } else {
+        Surface::Lossless
+    };
+    let screen = Screen::new(surface, Colours::resolve(options.colour), Arc::clone(&bell));
+    let desk = Arc::new(Desk::new(bell));
+    let out = Output::new(
+        Journal::of_shell(Arc::clone(&screen)),
+        options.json,
+        options.quiet,
+    );
+    let input = Input::new(Arc::clone(&desk), Arc::clone(out.journal()));
+    let jobs = JobTable::new(
+        Arc::clone(&screen),
+        out.clone(),
+        Arc::clone(&desk),
+        interactive,
+    );
+    let session = Session::new(
+        Arc::new(jobs),
+        screen,
+        desk,
+        interactive,
+        options.keep_going,
+    );
+    let session = Arc::new(session);
+    shell::start_signals(Arc::clone(&session))?;
+    let context = Context {
+        out,
+        input,
+        cancel: Cancel::new()?,
+        progress: Arc::default(),
+    };
+    Ok(Shell::new(session, context))
+}
+
+fn run_face(shell: &mut Shell, face: Face) -> Status {
+    if !matches!(face, Face::Prompt { .. }) && shell.session.screen.start_printer(None).is_err() {
+        // Lines then wait until a command ends.
+    }
+    match face {
+        Face::Line { line, arguments } => {
+            if line.trim().is_empty() {
+                shell
+                    .out()
+                    .error("nsh: there is no command behind -c", Status::USAGE.0);
+                return Status::USAGE;
+            }
+            let status =
+                shell.run_source(Source::new("-c", &line, Origin::CommandLine, 1), &arguments);
+            shell.exit.unwrap_or(status)
+        }
+        Face::Script { file, arguments } => run_script(shell, &file, &arguments),
+        Face::Stdin { arguments } => shell::run_stdin(shell, &arguments),
+        Face::Prompt { rc_file } => shell::run_prompt(shell, rc_file),
+    }
+}
+
+fn run_script(shell: &mut Shell, file: &Path, arguments: &[String]) -> Status {
+    match Source::open(file) {
+        Ok(source) => {
+            let status = shell.run_source(source, arguments);
+            shell.exit.unwrap_or(status)
+        }
+        Err(error) => {
+            shell.out().error(format!("nsh: {error}"), error.status().0);
+            error.status()
+        }
+    }
+}
+
+/// After the last command nsh goes on as long as jobs run: `nsh -c serve` serves. `exit`, a
+/// script that failed, and Ctrl-C end them.
+fn serve_on(shell: &Shell, status: Status) -> Status {
+    let session = &shell.session;
+    if shell.ended_early() {
+        return status;
+    }
+    let running = session.jobs.running();
+    if !running.is_empty() {
+        session.screen.drain();
+        shell.out().notice(format!(
+            "{} still running; Ctrl-C ends it all",
+            jobs(running.len())
+        ));
+    }
+    for job in &running {
+        job.progress.watch(&session.desk.bell);
+    }
+    while !session.jobs.running().is_empty() && session.screen.lost().is_none() {
+        if session.desk.take_signal() == Some(SIGINT) {
+            return Status::INTERRUPTED;
+        }
+        let bell = session.desk.bell.as_fd();
+        let _ = shell.context.cancel.wait(bell, PollFlags::POLLIN, None);
+        session.desk.bell.clear();
+    }
+    status
+}
+
+fn jobs(count: usize) -> String {
+    if count == 1 {
+        "1 job".to_owned()
+    } else {
+        format!("{count} jobs")
+    }
+}
+
+/// Servers need many descriptors; the usual soft limit of 1,024 is for old select(2) users.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

@@ -1,0 +1,94 @@
+//! Holding the prompt (or the next line) while a job is in the foreground.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use nix::libc::{SIGINT, SIGTSTP};
+use nix::poll::PollFlags;
+
+use super::{Place, Shell, terminal};
+use crate::input::Question;
+use crate::job::{Job, JobTable};
+use crate::tool::{Error, Status};
+
+impl Shell {
+    /// Waits until the job ends, or is a server and ready, or leaves the foreground.
+    pub(crate) fn hold(&mut self, job: &Arc<Job>) -> Result<Status, Error> {
+        let done = || job.ended().is_some() || job.progress.is_ready();
+        if self.place == Place::Job {
+            JobTable::wait(&[Arc::clone(job)], &self.context.cancel, None, done)?;
+            return Ok(job.ended().unwrap_or(Status::OK));
+        }
+        let keys = terminal::Keys::hold(self.session.interactive);
+        let status = self.attend(job);
+        drop(keys);
+        self.session.screen.drain();
+        self.session.jobs.tidy();
+        status
+    }
+
+    pub(crate) fn holds_terminal(&self) -> bool {
+        self.place == Place::Terminal
+    }
+
+    /// Sees to signals and questions while the job runs.
+    fn attend(&mut self, job: &Arc<Job>) -> Result<Status, Error> {
+        let desk = Arc::clone(&self.session.desk);
+        let mut told_to_stop = false;
+        desk.clear_signals();
+        job.progress.watch(&desk.bell);
+        loop {
+            desk.bell.clear();
+            if let Some(status) = job.ended() {
+                self.interrupted |= told_to_stop;
+                return Ok(status);
+            }
+            if !job.is_foreground() && job.progress.is_ready() {
+                self.scope().last_background = Some(job.id);
+                return Ok(Status::OK);
+            }
+            match desk.take_signal() {
+                Some(SIGINT) if told_to_stop => {
+                    self.interrupted = true;
+                    job.set_foreground(false);
+                    self.out().warn(format!(
+                        "[{}] does not end; left alone: {}",
+                        job.id, job.line
+                    ));
+                    return Ok(Status::INTERRUPTED);
+                }
+                Some(SIGINT) => {
+                    told_to_stop = true;
+                    job.stop();
+                }
+                Some(SIGTSTP) if job.is_foreground() => {
+                    job.set_foreground(false);
+                    self.scope().last_background = Some(job.id);
+                    let (id, line) = (job.id, &job.line);
+                    self.out()
+                        .notice(format!("[{id}] goes on in the background: {line}"));
+                    return Ok(Status::OK);
+                }
+                _ => {}
+            }
+            if let Some(question) = desk.take_question() {
+                self.answer(&question);
+            }
+            if self.session.screen.lost().is_some() {
+                job.stop();
+            }
+            // Only signals and the job's own progress end this; the shell is not cancelled.
+            let bell = desk.bell.as_fd();
+            let _ = self.context.cancel.wait(bell, PollFlags::POLLIN, None);
+        }
+    }
+
+    fn answer(&self, question: &Question) {
+        self.session.screen.drain();
+        question.answer(terminal::ask(
+            &self.session,
+            &question.prompt,
+            question.secret,
+        ));
+    }
+}

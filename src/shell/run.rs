@@ -1,0 +1,244 @@
+//! Runs one command: in the shell itself, as a job, or as part of the job this shell is in.
+
+use std::sync::{Arc, Mutex};
+
+use clap::ArgMatches;
+
+use super::call::{self, Parsed, Row};
+use super::grammar::{self, AndOr};
+use super::{Place, Shell};
+use crate::cause;
+use crate::job::{Job, Start, Work, run_child};
+use crate::output::{LogFile, Text};
+use crate::tool::{Error, Kind, Status};
+
+/// `repeat repeat repeat ...`: each level is another thread.
+const NESTING_MAX: usize = 64;
+
+/// A command with its arguments read.
+#[derive(Clone)]
+struct Call {
+    row: Row,
+    matches: ArgMatches,
+    name: String,
+    /// As `jobs` shows it.
+    line: String,
+}
+
+impl Call {
+    fn json(&self) -> bool {
+        self.matches.get_flag("json")
+    }
+
+    fn kind(&self) -> Kind {
+        match self.row {
+            Row::Tool(tool) => (tool.kind)(&self.matches),
+            Row::Builtin(_) => Kind::Foreground,
+        }
+    }
+}
+
+impl Shell {
+    /// Runs a command and says what went wrong with it.
+    pub(crate) fn run_words(&mut self, words: &[String]) -> Status {
+        self.resolve(words).map_or_else(
+            |status| status,
+            |call| match self.run_call(&call) {
+                Ok(status) => status,
+                Err(Error::Cancelled) => Status::INTERRUPTED,
+                Err(error) => self.fail(&call.name, &error),
+            },
+        )
+    }
+
+    /// As a part of the job this shell is in, with its output and deadline.
+    pub(crate) fn run_words_until(
+        &mut self,
+        words: &[String],
+        deadline: Option<std::time::Instant>,
+        output: crate::output::Output,
+    ) -> Result<Status, Error> {
+        let call = match self.resolve(words) {
+            Ok(call) => call,
+            Err(status) => return Ok(status),
+        };
+        if call.kind() == Kind::Server {
+            return self.run_call(&call);
+        }
+        let output = output.with_json(call.json());
+        let (name, label) = (call.name.clone(), self.label());
+        run_child(
+            &self.context,
+            &name,
+            label,
+            output,
+            deadline,
+            self.work(call),
+        )
+    }
+
+    /// Finds the command and reads its arguments. The error is told, and its status returned;
+    /// so is help that was asked for.
+    fn resolve(&mut self, words: &[String]) -> Result<Call, Status> {
+        let Some(name) = words.first() else {
+            return Err(self.fail("nsh", &Error::Usage("there is no command".to_owned())));
+        };
+        if self.nesting > NESTING_MAX {
+            let text = format!("more than {NESTING_MAX} commands inside each other");
+            return Err(self.fail(name, &Error::Usage(text)));
+        }
+        let Some(row) = call::find(name) else {
+            let text = call::unknown(name, &self.scope().alias_names());
+            return Err(self.refuse(self.offset(), &text, Status::UNKNOWN_COMMAND));
+        };
+        match call::parse(row, &words[1..]) {
+            Ok(Parsed::Arguments(matches)) => Ok(Call {
+                row,
+                matches,
+                name: name.clone(),
+                line: words_line(words),
+            }),
+            Ok(Parsed::Help(text)) => {
+                self.out().emit(&Text { text });
+                Err(Status::OK)
+            }
+            Err(error) => {
+                let text = format!("{name}: {error}");
+                Err(self.refuse(self.offset(), &text, Status::USAGE))
+            }
+        }
+    }
+
+    fn run_call(&mut self, call: &Call) -> Result<Status, Error> {
+        match (call.row, self.place) {
+            (Row::Builtin(builtin), place) if !builtin.waits || place == Place::Job => {
+                let out = self.context.out.clone();
+                self.context.out = out.clone().with_json(call.json());
+                let result = (builtin.run)(self, &call.matches);
+                self.context.out = out;
+                result
+            }
+            (Row::Tool(_), Place::Job) if call.kind() == Kind::Foreground => {
+                let out = self.context.out.clone().with_json(call.json());
+                let work = self.work(call.clone());
+                run_child(&self.context, &call.name, self.label(), out, None, work)
+            }
+            _ => {
+                let job = self.start(call.clone(), call.kind() == Kind::Foreground)?;
+                self.hold(&job)
+            }
+        }
+    }
+
+    /// What a job's thread does to run the command.
+    fn work(&self, call: Call) -> Work {
+        match call.row {
+            Row::Tool(tool) => Box::new(move |context| (tool.run)(context, &call.matches)),
+            Row::Builtin(builtin) => {
+                let mut shell = self.for_job(Arc::clone(&self.scope));
+                Box::new(move |context| {
+                    shell.context = context.clone();
+                    (builtin.run)(&mut shell, &call.matches)
+                })
+            }
+        }
+    }
+
+    fn start(&self, call: Call, foreground: bool) -> Result<Arc<Job>, Error> {
+        let start = Start {
+            name: call.name.clone(),
+            line: call.line.clone(),
+            foreground,
+            json: call.json(),
+            log: log_file(&call)?,
+            position: self.label(),
+            work: self.work(call),
+        };
+        self.session.jobs.start(start)
+    }
+
+    /// Starts `a && b &` as one job and goes on.
+    pub(super) fn run_in_background(&mut self, list: &AndOr) -> Status {
+        self.set_offset(list.first.start());
+        let started = if list.rest.is_empty() {
+            match self
+                .expand(&list.first)
+                .and_then(|words| self.resolve(&words))
+            {
+                Ok(call) if is_job(&call) => self.start_alone(call),
+                Ok(call) => self.start_list(list, call.name),
+                Err(status) => return status,
+            }
+        } else {
+            self.start_list(list, "list".to_owned())
+        };
+        started.unwrap_or_else(|error| self.fail("nsh", &error))
+    }
+
+    fn start_alone(&mut self, call: Call) -> Result<Status, Error> {
+        let kind = call.kind();
+        let job = self.start(call, false)?;
+        self.scope().last_background = Some(job.id);
+        if kind == Kind::Server {
+            return self.hold(&job);
+        }
+        self.tell_started(&job);
+        Ok(Status::OK)
+    }
+
+    fn start_list(&mut self, list: &AndOr, name: String) -> Result<Status, Error> {
+        // Its own copy of the variables, as in a subshell.
+        let scope = self.scope().clone();
+        let mut shell = self.for_job(Arc::new(Mutex::new(scope)));
+        let commands = list.clone();
+        let work: Work = Box::new(move |context| {
+            shell.context = context.clone();
+            shell.run_and_or(&commands);
+            Ok(shell.exit.unwrap_or(shell.status))
+        });
+        let line = self.text(list.first.start(), list.end());
+        let position = self.label();
+        let start = Start {
+            name,
+            line,
+            foreground: false,
+            json: false,
+            log: None,
+            position,
+            work,
+        };
+        let job = self.session.jobs.start(start)?;
+        self.scope().last_background = Some(job.id);
+        self.tell_started(&job);
+        Ok(Status::OK)
+    }
+
+    fn tell_started(&self, job: &Job) {
+        self.out()
+            .notice(format!("[{}] started: {}", job.id, job.line));
+    }
+}
+
+/// Whether it is worth a thread by itself; the rest of the built-ins ends at once.
+fn is_job(call: &Call) -> bool {
+    match call.row {
+        Row::Tool(_) => true,
+        Row::Builtin(builtin) => builtin.waits,
+    }
+}
+
+/// The log file that `--log` names, opened.
+fn log_file(call: &Call) -> Result<Option<LogFile>, Error> {
+    call::log_path(call.row, &call.matches).map_or(Ok(None), |path| {
+        LogFile::open(path).map(Some).map_err(|error| {
+            let (path, why) = (path.display(), cause::of(&error));
+            Error::Usage(format!("cannot append to log file '{path}': {why}"))
+        })
+    })
+}
+
+/// The words as a line that reads back the same.
+fn words_line(words: &[String]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| grammar::quote(word)).collect();
+    quoted.join(" ")
+}

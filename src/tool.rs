@@ -1,0 +1,191 @@
+//! The contract between the shell and its commands.
+//!
+//! A tool is a row ([`Tool`]): its manual, how its arguments look, and a function that is run
+//! in a thread of its own with a [`Context`], which is all it may touch.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use clap::ArgMatches;
+
+use crate::cancel::{Bell, Cancel, Cancelled};
+use crate::input::Input;
+use crate::output::Output;
+
+/// What `help`, completion, hints and the man page are made from.
+pub(crate) struct Manual {
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    pub(crate) group: Group,
+    pub(crate) examples: &'static [Example],
+    /// Exit statuses beyond 0, 2 (usage) and 130 (Ctrl-C), which all commands have.
+    pub(crate) statuses: &'static [(Status, &'static str)],
+    pub(crate) command: fn() -> clap::Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    Network,
+    Jobs,
+    Scripts,
+    Shell,
+}
+
+pub(crate) struct Example {
+    pub(crate) line: &'static str,
+    pub(crate) what: &'static str,
+}
+
+pub(crate) struct Tool {
+    pub(crate) manual: Manual,
+    pub(crate) run: fn(&Context, &ArgMatches) -> Result<Status, Error>,
+    pub(crate) kind: fn(&ArgMatches) -> Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Holds the prompt until it ends.
+    Foreground,
+    /// Becomes a background job as soon as it calls [`Context::ready`].
+    Server,
+}
+
+/// All that a job may touch.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) out: Output,
+    pub(crate) input: Input,
+    pub(crate) cancel: Cancel,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl Context {
+    /// What `jobs` shows beside the job while it runs.
+    pub(crate) fn summarize(&self, summary: String) {
+        *self
+            .progress
+            .summary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = summary;
+    }
+
+    /// A server is bound to these addresses: the prompt, or the next line, may come.
+    pub(crate) fn ready(&self, listening: &[SocketAddr]) {
+        let mut known = self
+            .progress
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.extend_from_slice(listening);
+        drop(known);
+        self.progress.ready.store(true, Ordering::SeqCst);
+        self.progress.ring();
+    }
+}
+
+/// What others can see of a running job, and how they learn that something changed.
+#[derive(Default)]
+pub(crate) struct Progress {
+    summary: Mutex<String>,
+    ready: AtomicBool,
+    listening: Mutex<Vec<SocketAddr>>,
+    watchers: Mutex<Vec<Weak<Bell>>>,
+}
+
+impl Progress {
+    pub(crate) fn summary(&self) -> String {
+        self.summary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Where it accepts, once it is ready.
+    pub(crate) fn listening(&self) -> Vec<SocketAddr> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+
+    /// `bell` rings when the job gets ready, and when it ends.
+    pub(crate) fn watch(&self, bell: &Arc<Bell>) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(bell));
+    }
+
+    pub(crate) fn ring(&self) {
+        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        for bell in watchers.iter().filter_map(Weak::upgrade) {
+            bell.ring();
+        }
+    }
+}
+
+/// An exit status, as `$?` and the process show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status(pub(crate) u8);
+
+impl Status {
+    pub(crate) const OK: Status = Status(0);
+    /// A negative result: no reply, an expectation failed.
+    pub(crate) const NEGATIVE: Status = Status(1);
+    pub(crate) const USAGE: Status = Status(2);
+    pub(crate) const UNAVAILABLE: Status = Status(69);
+    pub(crate) const INTERNAL: Status = Status(70);
+    pub(crate) const NOT_PERMITTED: Status = Status(77);
+    pub(crate) const TIMED_OUT: Status = Status(124);
+    pub(crate) const UNKNOWN_COMMAND: Status = Status(127);
+    pub(crate) const INTERRUPTED: Status = Status(130);
+
+    pub(crate) fn is_ok(self) -> bool {
+        self == Status::OK
+    }
+
+    /// 128 + the signal's number, as shells have it.
+    pub(crate) fn of_signal(signal: i32) -> Status {
+        Status(u8::try_from(128 + signal).unwrap_or(u8::MAX))
+    }
+}
+
+/// Why a command ended without a result. The variant fixes the exit status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("stopped")]
+    Cancelled,
+    #[error("{0}")]
+    Negative(String),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Unavailable(String),
+    #[error("{0}")]
+    NotPermitted(String),
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+impl Error {
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Error::Cancelled => Status::INTERRUPTED,
+            Error::Negative(_) => Status::NEGATIVE,
+            Error::Usage(_) => Status::USAGE,
+            Error::Unavailable(_) => Status::UNAVAILABLE,
+            Error::NotPermitted(_) => Status::NOT_PERMITTED,
+            Error::TimedOut(_) => Status::TIMED_OUT,
+        }
+    }
+}
+
+impl From<Cancelled> for Error {
+    fn from(Cancelled: Cancelled) -> Error {
+        Error::Cancelled
+    }
+}

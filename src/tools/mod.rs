@@ -1,0 +1,19 @@
+//! The network tools. Adding one is a file, a `mod` line and a row here.
+
+mod ping;
+
+use crate::net;
+use crate::tool::{Error, Tool};
+
+pub(crate) const TABLE: &[&Tool] = &[&ping::TOOL];
+
+impl From<net::Error> for Error {
+    fn from(error: net::Error) -> Error {
+        let text = error.to_string();
+        match error {
+            net::Error::Cancelled => Error::Cancelled,
+            net::Error::NotPermitted(_) => Error::NotPermitted(text),
+            net::Error::Resolve { .. } | net::Error::System { .. } => Error::Unavailable(text),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Formats as they are on the wire: octets to values and back. No sockets, clock or threads.
+
+pub mod checksum;
+pub mod icmp;
+pub mod ip;
+mod reader;
+
+/// What is wrong with octets from the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("truncated")]
+    Truncated,
+    #[error("wrong checksum")]
+    Checksum,
+    #[error("not this protocol or version")]
+    Version,
+}
