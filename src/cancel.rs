@@ -178,6 +178,13 @@ impl Cancel {
     }
 }
 
+/// For a job with an event loop of its own: readable once it is to stop.
+impl AsFd for Cancel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.bell.as_fd()
+    }
+}
+
 /// poll(2) with a deadline instead of a time span; interrupted calls go on.
 ///
 /// An error other than an interruption is left to the caller, whose next read shows it too.

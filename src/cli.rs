@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-use clap::{ArgAction, CommandFactory, Parser, ValueHint};
+use clap::{CommandFactory, Parser, ValueHint};
 
 use crate::output::Choice;
 use crate::session::{self, Options};
@@ -49,15 +49,16 @@ struct Cli {
     /// Print a completion script for another shell
     #[arg(long, value_name = "SHELL")]
     completions: Option<clap_complete::Shell>,
-    /// A script to run ('-' is stdin); behind it its arguments, $1, $2, ...
+    /// A script to run; '-' is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    file: Option<String>,
+    /// $1, $2, ... of the script or line
     #[arg(
-        value_name = "FILE",
-        value_hint = ValueHint::FilePath,
+        value_name = "ARG",
         trailing_var_arg = true,
-        allow_hyphen_values = true,
-        action = ArgAction::Append
+        allow_hyphen_values = true
     )]
-    file: Vec<String>,
+    arguments: Vec<String>,
 }
 
 /// Where the commands come from.
@@ -109,29 +110,23 @@ pub(crate) fn run() -> Status {
 }
 
 fn face(cli: Cli) -> Face {
-    let mut words = cli.file.into_iter();
-    if let Some(line) = cli.command {
-        return Face::Line {
+    let arguments = cli.arguments;
+    match (cli.command, cli.file) {
+        (Some(line), first) => Face::Line {
             line,
-            arguments: words.collect(),
-        };
-    }
-    match words.next() {
-        Some(file) if file != "-" => Face::Script {
+            arguments: first.into_iter().chain(arguments).collect(),
+        },
+        (None, Some(file)) if file != "-" => Face::Script {
             file: PathBuf::from(file),
-            arguments: words.collect(),
+            arguments,
         },
-        None if io::stdin().is_terminal() => {
-            let rc_file = if cli.norc {
-                None
-            } else {
-                cli.rcfile.or_else(default_rc_file)
-            };
-            Face::Prompt { rc_file }
-        }
-        Some(_) | None => Face::Stdin {
-            arguments: words.collect(),
+        (None, None) if io::stdin().is_terminal() => Face::Prompt {
+            rc_file: match cli.norc {
+                true => None,
+                false => cli.rcfile.or_else(default_rc_file),
+            },
         },
+        (None, _) => Face::Stdin { arguments },
     }
 }
 

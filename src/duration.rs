@@ -17,7 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Invalid> {
         "d" => 86400.0,
         _ => return Err(Invalid),
     };
-    if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+    if !digits.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return Err(Invalid);
     }
     let number: f64 = digits.parse().map_err(|_| Invalid)?;

@@ -45,11 +45,13 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
         }
     };
     let status = run_face(&mut shell, face);
+    shell.session.leave_to_signal();
     let status = if interactive {
         status
     } else {
         serve_on(&shell, status)
     };
+    shell.session.leave_to_signal();
     shell.session.jobs.stop_all();
     shell.session.screen.drain();
     if interactive {

@@ -11,7 +11,7 @@ use clap::ArgMatches;
 
 use crate::cancel::{Bell, Cancel, Cancelled};
 use crate::input::Input;
-use crate::output::Output;
+use crate::output::{Event, Output};
 
 /// What `help`, completion, hints and the man page are made from.
 pub(crate) struct Manual {
@@ -70,8 +70,9 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner) = summary;
     }
 
-    /// A server is bound to these addresses: the prompt, or the next line, may come.
-    pub(crate) fn ready(&self, listening: &[SocketAddr]) {
+    /// A server is bound to these addresses: it goes to the background, says so, and the
+    /// prompt, or the next line, may come.
+    pub(crate) fn ready<E: Event>(&self, listening: &[SocketAddr], event: &E) {
         let mut known = self
             .progress
             .listening
@@ -79,6 +80,8 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner);
         known.extend_from_slice(listening);
         drop(known);
+        self.out.journal().set_foreground(false);
+        self.out.emit(event);
         self.progress.ready.store(true, Ordering::SeqCst);
         self.progress.ring();
     }

@@ -42,12 +42,11 @@ pub(crate) struct Job {
     pub(crate) cancel: Cancel,
     pub(crate) output: Output,
     pub(crate) progress: Arc<Progress>,
-    status: Mutex<Life>,
+    life: Mutex<Life>,
 }
 
 struct Life {
     state: State,
-    foreground: bool,
     /// Somebody waits for the end and will say so.
     awaited: bool,
 }
@@ -66,7 +65,7 @@ pub(crate) enum State {
 
 impl Job {
     fn life(&self) -> MutexGuard<'_, Life> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn state(&self) -> State {
@@ -90,11 +89,10 @@ impl Job {
     }
 
     pub(crate) fn is_foreground(&self) -> bool {
-        self.life().foreground
+        self.output.journal().is_foreground()
     }
 
     pub(crate) fn set_foreground(&self, foreground: bool) {
-        self.life().foreground = foreground;
         self.output.journal().set_foreground(foreground);
     }
 
@@ -203,9 +201,8 @@ impl JobTable {
             cancel,
             output: self.notices.for_job(journal).with_json(start.json),
             progress: Arc::default(),
-            status: Mutex::new(Life {
+            life: Mutex::new(Life {
                 state: State::Running,
-                foreground: start.foreground,
                 awaited: false,
             }),
         });
@@ -235,7 +232,7 @@ impl JobTable {
         let after = clock::now().saturating_duration_since(job.started);
         let mut life = job.life();
         life.state = State::Done { status, after };
-        let tell = self.announces && !life.foreground && !life.awaited;
+        let tell = self.announces && !job.is_foreground() && !life.awaited;
         drop(life);
         if tell {
             let seconds = after.as_secs_f64();

@@ -18,7 +18,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Error, random};
+use super::{Error, random, socket_address};
 use crate::clock;
 
 /// The largest IP packet.
@@ -231,7 +231,11 @@ fn take(fd: i32, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Taken>
         Err(Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::ECONNREFUSED) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let from = message.address.as_ref().and_then(ip_of);
+    let from = message
+        .address
+        .as_ref()
+        .and_then(socket_address)
+        .map(|address| address.ip());
     let mut taken = Taken {
         from: from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         octets: message.bytes,
@@ -274,15 +278,4 @@ fn read_control(control: &ControlMessageOwned, taken: &mut Taken) {
         }
         _ => {}
     }
-}
-
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = address
-        .as_sockaddr_in()
-        .map(|address| IpAddr::V4(address.ip()));
-    v4.or_else(|| {
-        address
-            .as_sockaddr_in6()
-            .map(|address| IpAddr::V6(address.ip()))
-    })
 }

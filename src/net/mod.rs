@@ -2,8 +2,13 @@
 
 pub(crate) mod icmp;
 pub(crate) mod resolve;
+pub(crate) mod tcp;
+pub(crate) mod udp;
 
 use std::io;
+use std::net::SocketAddr;
+
+use nix::sys::socket::SockaddrStorage;
 
 use crate::cancel::Cancelled;
 use crate::cause;
@@ -20,12 +25,35 @@ pub(crate) enum Error {
     Resolve { host: String, why: String },
     #[error("{what}: {}", cause::of(.error))]
     System { what: String, error: io::Error },
+    #[error("connection refused by {0}: nothing is listening there")]
+    Refused(SocketAddr),
+    /// By ICMP, to a datagram.
+    #[error("{0} answered 'port unreachable': nothing is listening on that UDP port")]
+    PortUnreachable(SocketAddr),
+    #[error(
+        "no answer from {0}: UDP does not tell whether the server, the request or the reply is \
+         missing"
+    )]
+    NoDatagram(SocketAddr),
+    #[error("{0}")]
+    TimedOut(String),
 }
 
 impl From<Cancelled> for Error {
     fn from(Cancelled: Cancelled) -> Error {
         Error::Cancelled
     }
+}
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address
+        .as_sockaddr_in()
+        .map(|v4| SocketAddr::V4((*v4).into()));
+    v4.or_else(|| {
+        address
+            .as_sockaddr_in6()
+            .map(|v6| SocketAddr::V6((*v6).into()))
+    })
 }
 
 /// A number nobody else can guess, from std's seed for hash maps.

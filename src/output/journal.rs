@@ -72,9 +72,13 @@ impl Journal {
         self.foreground.store(foreground, Ordering::SeqCst);
     }
 
+    pub(crate) fn is_foreground(&self) -> bool {
+        self.foreground.load(Ordering::SeqCst)
+    }
+
     /// The job's number where its lines bear it.
     pub(crate) fn background_job(&self) -> Option<u32> {
-        self.job.filter(|_| !self.foreground.load(Ordering::SeqCst))
+        self.job.filter(|_| !self.is_foreground())
     }
 
     pub(super) fn write(&self, line: Line) {

@@ -17,6 +17,7 @@ use serde::Serialize;
 pub(crate) use colour::{Choice, Colours, paint};
 pub(crate) use journal::{Journal, Line};
 pub(crate) use log_file::LogFile;
+pub(crate) use sanitize::Printable;
 pub(crate) use screen::{Screen, Surface};
 
 use crate::clock;

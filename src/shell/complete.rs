@@ -65,10 +65,11 @@ pub(super) fn complete(line: &str, state: &State) -> (usize, Vec<Candidate>) {
             .variables
             .iter()
             .filter(|variable| variable.starts_with(name));
-        return (
-            start,
-            names.map(|name| plain(&format!("${name}"))).collect(),
-        );
+        let candidates = names.map(|name| Candidate {
+            shown: format!("${name}"),
+            inserted: format!("${name}"),
+        });
+        return (start, candidates.collect());
     }
     let Some(value) = unquote(partial) else {
         return (start, Vec::new());
@@ -263,14 +264,9 @@ fn described(text: &str, description: &str) -> Candidate {
             description.lines().next().unwrap_or_default()
         )
     };
-    let inserted = if text.starts_with('$') {
-        text.to_owned()
-    } else {
-        grammar::quote(text)
-    };
     Candidate {
         shown,
-        inserted: format!("{inserted} "),
+        inserted: format!("{} ", grammar::quote(text)),
     }
 }
 

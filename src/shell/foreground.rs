@@ -17,6 +17,7 @@ impl Shell {
         let done = || job.ended().is_some() || job.progress.is_ready();
         if self.place == Place::Job {
             JobTable::wait(&[Arc::clone(job)], &self.context.cancel, None, done)?;
+            self.scope().last_background = Some(job.id);
             return Ok(job.ended().unwrap_or(Status::OK));
         }
         let keys = terminal::Keys::hold(self.session.interactive);
@@ -35,11 +36,11 @@ impl Shell {
     fn attend(&mut self, job: &Arc<Job>) -> Result<Status, Error> {
         let desk = Arc::clone(&self.session.desk);
         let mut told_to_stop = false;
-        desk.clear_signals();
         job.progress.watch(&desk.bell);
         loop {
             desk.bell.clear();
             if let Some(status) = job.ended() {
+                self.session.leave_to_signal();
                 self.interrupted |= told_to_stop;
                 return Ok(status);
             }

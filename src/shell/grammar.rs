@@ -179,7 +179,7 @@ impl Scanner<'_> {
                     self.at += 1;
                     continue;
                 }
-                '\\' if self.continuation() => continue,
+                '\\' if self.continuation()? => continue,
                 '\n' => self.one(Kind::Newline),
                 '#' => {
                     self.at += self.rest().find('\n').unwrap_or(self.rest().len());
@@ -236,12 +236,15 @@ impl Scanner<'_> {
     }
 
     /// A backslash before a line's end joins the lines.
-    fn continuation(&mut self) -> bool {
+    fn continuation(&mut self) -> Result<bool, SyntaxError> {
         let joins = self.rest().starts_with("\\\n");
+        if joins && self.rest().len() == 2 {
+            return Err(self.fault(self.at, Fault::Unfinished("no line follows the backslash")));
+        }
         if joins {
             self.at += 2;
         }
-        joins
+        Ok(joins)
     }
 
     fn word(&mut self, segments: &mut Vec<Segment>) -> Result<(), SyntaxError> {
@@ -292,7 +295,7 @@ impl Scanner<'_> {
     }
 
     fn escape(&mut self, segments: &mut Vec<Segment>) -> Result<(), SyntaxError> {
-        if self.continuation() {
+        if self.continuation()? {
             return Ok(());
         }
         match self.rest().chars().nth(1) {
@@ -559,5 +562,203 @@ pub(crate) fn quote(value: &str) -> String {
         Ok(quoted) => quoted.into_owned(),
         Err(_) => shlex::try_quote(&value.replace('\0', ""))
             .map_or_else(|_| String::new(), std::borrow::Cow::into_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value(name: &str) -> Option<String> {
+        match name {
+            "V" => Some("a b".to_owned()),
+            "W" => Some("x\"y'z\\$`".to_owned()),
+            "E" => Some(String::new()),
+            "?" => Some("0".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The commands with their words in `<>` and the operators between them.
+    fn shown(source: &str) -> Result<String, SyntaxError> {
+        let arguments = ["one".to_owned(), "t w".to_owned()];
+        let words = |command: &Command| {
+            let expanded = command
+                .words
+                .iter()
+                .map(|word| expand(word, &value, &arguments));
+            let words = expanded.flat_map(|words| words.unwrap_or(vec!["UNSET".to_owned()]));
+            words.map(|word| format!("<{word}>")).collect::<String>()
+        };
+        let mut text = String::new();
+        for list in parse(source)? {
+            text.push_str(&words(&list.first));
+            for (operator, command) in &list.rest {
+                text.push_str(&format!("{}{}", spelling(*operator), words(command)));
+            }
+            text.push(if list.background { '&' } else { ';' });
+        }
+        Ok(text)
+    }
+
+    #[track_caller]
+    fn check(source: &str, wanted: &str) {
+        assert_eq!(shown(source).as_deref(), Ok(wanted), "{source:?}");
+    }
+
+    #[track_caller]
+    fn check_error(source: &str, offset: usize, fault: Fault) {
+        assert_eq!(
+            parse(source),
+            Err(SyntaxError { offset, fault }),
+            "{source:?}"
+        );
+    }
+
+    #[test]
+    fn words_and_quotes() {
+        check("ping -c 3  host", "<ping><-c><3><host>;");
+        check("echo 'a b'\"c d\"e\\ f", "<echo><a bc de f>;");
+        check("echo '' \"\"", "<echo><><>;");
+        check("echo a#b # comment", "<echo><a#b>;");
+        check("# only a comment", "");
+        check("echo a\\\nb", "<echo><ab>;");
+        check("echo a \\\n b", "<echo><a><b>;");
+        check("echo '$V' \"\\$V\" \\$V $ 5$", "<echo><$V><$V><$V><$><5$>;");
+        check("echo 'x\ny'", "<echo><x\ny>;");
+    }
+
+    #[test]
+    fn operators() {
+        check("a;b", "<a>;<b>;");
+        check("a&&b||c", "<a>&&<b>||<c>;");
+        check("a & b", "<a>&<b>;");
+        check("a && b &\nc", "<a>&&<b>&<c>;");
+        check("a &&\n\n b", "<a>&&<b>;");
+        check("a\n\nb\n", "<a>;<b>;");
+        check("", "");
+        check("  \n\t\n", "");
+    }
+
+    #[test]
+    fn values_are_put_in_once_and_never_split() {
+        check("echo $V x$V\"$V\" ${V}y", "<echo><a b><xa ba b><a by>;");
+        check("echo $W \"$W\"", "<echo><x\"y'z\\$`><x\"y'z\\$`>;");
+        check("echo $E a$E", "<echo><><a>;");
+        check("echo ${N:-d e} \"${N:-d}\" ${V:-d}", "<echo><d e><d><a b>;");
+        check("echo $N", "<echo><UNSET>;");
+        check("echo $? $1", "<echo><0><UNSET>;");
+        check(
+            "echo $@ \"$@\" \"x$@\"",
+            "<echo><one><t w><one><t w><xone><t w>;",
+        );
+        check("$V", "<a b>;");
+    }
+
+    #[test]
+    fn faults_and_where_they_are() {
+        check_error("echo 'a", 5, Fault::Unfinished("the quote ' is not closed"));
+        check_error(
+            "echo \"a",
+            5,
+            Fault::Unfinished("the quote \" is not closed"),
+        );
+        check_error(
+            "echo \\",
+            5,
+            Fault::Unfinished("nothing follows the backslash"),
+        );
+        check_error(
+            "a &&",
+            4,
+            Fault::Unfinished("a command is missing at the end"),
+        );
+        check_error(
+            "echo ${V",
+            5,
+            Fault::Unfinished("the brace of ${ is not closed"),
+        );
+        check_error("a | b", 2, Fault::Reserved('|'));
+        check_error("a > f", 2, Fault::Reserved('>'));
+        check_error("a $(b)", 3, Fault::Reserved('('));
+        check_error("a `b`", 2, Fault::Reserved('`'));
+        check_error(
+            "a \\\n",
+            2,
+            Fault::Unfinished("no line follows the backslash"),
+        );
+        check_error("; a", 0, Fault::CommandExpected(";"));
+        check_error("a ;; b", 3, Fault::CommandExpected(";"));
+        check_error("a && || b", 5, Fault::CommandExpected("||"));
+        check_error("a & & b", 4, Fault::CommandExpected("&"));
+        check_error("& 'x", 0, Fault::CommandExpected("&"));
+        check_error("echo ${a b}", 5, Fault::BadVariable("${a b}".to_owned()));
+        check_error("echo a\0", 6, Fault::Nul);
+    }
+
+    const ALPHABET: &str = "[ab \t\n'\"\\\\#$;&|{}V?W<>\r@~é\u{1F600}\u{feff}\0-]{0,24}";
+
+    proptest! {
+        #[test]
+        fn no_source_panics(source in ALPHABET) {
+            let _ = shown(&source);
+        }
+
+        #[test]
+        fn tokens_cover_the_source_in_order(source in ALPHABET) {
+            let (tokens, error) = scan(&source);
+            let mut end = 0;
+            for token in &tokens {
+                prop_assert!(end <= token.start && token.start <= token.end);
+                end = token.end;
+            }
+            prop_assert!(end <= source.len());
+            prop_assert!(error.is_none_or(|error| error.offset <= source.len()));
+        }
+
+        #[test]
+        fn a_quoted_word_comes_back(word in "[^\0]{0,20}") {
+            let source = format!("echo {}", quote(&word));
+            prop_assert_eq!(shown(&source), Ok(format!("<echo><{word}>;")));
+        }
+    }
+
+    /// Runs sources with the same meaning in sh through bash and compares the words.
+    #[test]
+    fn words_are_those_of_bash() {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let strategy = proptest::string::string_regex("[ab  '\"\\\\#V\n;]{0,14}").expect("a regex");
+        let mut sources = Vec::new();
+        while sources.len() < 400 {
+            let tree = strategy.new_tree(&mut runner).expect("a value");
+            let source = proptest::strategy::ValueTree::current(&tree);
+            if shown(&source).is_ok() {
+                sources.push(source);
+            }
+        }
+        let Some(answers) = ask_bash(&sources) else {
+            println!("skipped: there is no bash to compare with");
+            return;
+        };
+        for (source, bash) in sources.iter().zip(answers) {
+            let ours = shown(source).expect("chosen above").replace(';', "");
+            assert_eq!(ours, bash, "{source:?}");
+        }
+    }
+
+    /// Every command's words in `<>`: each command name is made a function that shows them.
+    fn ask_bash(sources: &[String]) -> Option<Vec<String>> {
+        let script = "command_not_found_handle() { printf '<%s>' \"$@\"; }\n\
+                      for s in \"$@\"; do eval \"$s\" 2>/dev/null; printf '\\0'; done";
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", script, "bash"])
+            .args(sources)
+            .env("PATH", "/nowhere")
+            .output()
+            .ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        Some(text.split('\0').map(str::to_owned).collect())
     }
 }

@@ -22,6 +22,7 @@ mod signals;
 mod source;
 mod terminal;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use manual::{completions, man_page};
@@ -52,6 +53,8 @@ pub(crate) struct Session {
     /// A person is at the prompt.
     pub(crate) interactive: bool,
     pub(crate) keep_going: bool,
+    /// SIGTERM or SIGHUP came: the thread that serves signals ends the process.
+    terminating: AtomicBool,
 }
 
 /// Where a shell's commands run.
@@ -105,6 +108,14 @@ impl Session {
             history,
             interactive,
             keep_going,
+            terminating: AtomicBool::new(false),
+        }
+    }
+
+    /// Where a signal is ending the process, nothing else is to be done or said.
+    pub(crate) fn leave_to_signal(&self) {
+        while self.terminating.load(Ordering::SeqCst) {
+            std::thread::park();
         }
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn run_prompt(shell: &mut Shell, rc_file: Option<PathBuf>) -> Status 
             Line::Text(line) => {
                 let leaves = line.trim() == "exit";
                 remember(shell, &mut editor, &line);
+                shell.session.desk.clear_signals();
                 shell.run_source(Source::new(NAME, &line, Origin::Prompt, 1), &[]);
                 warned &= leaves;
             }

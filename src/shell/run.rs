@@ -12,7 +12,7 @@ use crate::job::{Job, Start, Work, run_child};
 use crate::output::{LogFile, Text};
 use crate::tool::{Error, Kind, Status};
 
-/// `repeat repeat repeat ...`: each level is another thread.
+/// `repeat repeat repeat ...`: each level takes more of the thread's stack.
 const NESTING_MAX: usize = 64;
 
 /// A command with its arguments read.
@@ -114,7 +114,9 @@ impl Shell {
             (Row::Builtin(builtin), place) if !builtin.waits || place == Place::Job => {
                 let out = self.context.out.clone();
                 self.context.out = out.clone().with_json(call.json());
+                self.nesting += 1;
                 let result = (builtin.run)(self, &call.matches);
+                self.nesting -= 1;
                 self.context.out = out;
                 result
             }
@@ -124,7 +126,8 @@ impl Shell {
                 run_child(&self.context, &call.name, self.label(), out, None, work)
             }
             _ => {
-                let job = self.start(call.clone(), call.kind() == Kind::Foreground)?;
+                // A server goes to the background by itself, once it is ready.
+                let job = self.start(call.clone(), true)?;
                 self.hold(&job)
             }
         }
@@ -176,12 +179,11 @@ impl Shell {
     }
 
     fn start_alone(&mut self, call: Call) -> Result<Status, Error> {
-        let kind = call.kind();
+        if call.kind() == Kind::Server {
+            return self.run_call(&call);
+        }
         let job = self.start(call, false)?;
         self.scope().last_background = Some(job.id);
-        if kind == Kind::Server {
-            return self.hold(&job);
-        }
         self.tell_started(&job);
         Ok(Status::OK)
     }

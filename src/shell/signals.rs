@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(crate) fn start(session: Arc<Session>) -> io::Result<()> {
 }
 
 fn terminate(session: &Arc<Session>, signal: i32) -> ! {
+    session.terminating.store(true, Ordering::SeqCst);
     session.jobs.stop_all();
     if let Ok(bell) = Bell::new().map(Arc::new) {
         let (screen, told) = (Arc::clone(&session.screen), Arc::clone(&bell));

@@ -1,11 +1,12 @@
 //! The network tools. Adding one is a file, a `mod` line and a row here.
 
 mod ping;
+mod upper;
 
 use crate::net;
 use crate::tool::{Error, Tool};
 
-pub(crate) const TABLE: &[&Tool] = &[&ping::TOOL];
+pub(crate) const TABLE: &[&Tool] = &[&ping::TOOL, &upper::TOOL];
 
 impl From<net::Error> for Error {
     fn from(error: net::Error) -> Error {
@@ -13,7 +14,11 @@ impl From<net::Error> for Error {
         match error {
             net::Error::Cancelled => Error::Cancelled,
             net::Error::NotPermitted(_) => Error::NotPermitted(text),
-            net::Error::Resolve { .. } | net::Error::System { .. } => Error::Unavailable(text),
+            net::Error::TimedOut(_) | net::Error::NoDatagram(_) => Error::TimedOut(text),
+            net::Error::Resolve { .. }
+            | net::Error::System { .. }
+            | net::Error::Refused(_)
+            | net::Error::PortUnreachable(_) => Error::Unavailable(text),
         }
     }
 }

@@ -263,8 +263,8 @@ mod tests {
     use super::*;
 
     /// An echo of "abc" with identifier 0x1234 and sequence number 5, by RFC 792's picture.
-    const REQUEST: [u8; 11] = [8, 0, 0x22, 0x62, 0x12, 0x34, 0, 5, b'a', b'b', b'c'];
-    const REPLY: [u8; 11] = [0, 0, 0x2a, 0x62, 0x12, 0x34, 0, 5, b'a', b'b', b'c'];
+    const REQUEST: [u8; 11] = [8, 0, 0x21, 0x64, 0x12, 0x34, 0, 5, b'a', b'b', b'c'];
+    const REPLY: [u8; 11] = [0, 0, 0x29, 0x64, 0x12, 0x34, 0, 5, b'a', b'b', b'c'];
     const ECHO: Echo<'static> = Echo {
         identifier: 0x1234,
         sequence_number: 5,

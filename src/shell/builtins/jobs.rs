@@ -112,6 +112,10 @@ fn row(job: &Job, long: bool) -> Row {
         State::Running => ("running", None, so_far),
         State::Stopping => ("stopping", None, so_far),
         State::Stuck => ("stuck", None, so_far),
+        State::Done {
+            status: Status::INTERRUPTED,
+            after,
+        } => ("stopped", None, after),
         State::Done { status, after } => ("done", Some(status.0), after),
     };
     let started = clock::wall() - so_far;

@@ -1,0 +1,126 @@
+//! TCP: connecting and listening, each ended by `stop` or a deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use socket2::{Domain, Socket, Type};
+
+use super::Error;
+use crate::cancel::{Cancel, Wake};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// A connection whose every wait ends with the job or at a deadline.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    cancel: Cancel,
+    peer: SocketAddr,
+}
+
+pub(crate) fn connect(
+    peer: SocketAddr,
+    deadline: Instant,
+    cancel: &Cancel,
+) -> Result<Connection, Error> {
+    let cannot = |error: io::Error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => Error::Refused(peer),
+        _ => Error::System {
+            what: format!("cannot connect to {peer}"),
+            error,
+        },
+    };
+    let socket = Socket::new(Domain::for_address(peer), Type::STREAM, None).map_err(cannot)?;
+    socket.set_nonblocking(true).map_err(cannot)?;
+    match socket.connect(&peer.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {
+            if cancel.wait(socket.as_fd(), PollFlags::POLLOUT, Some(deadline))? == Wake::TimedOut {
+                return Err(Error::TimedOut(format!(
+                    "no answer from {peer} to the connection"
+                )));
+            }
+            if let Some(error) = socket.take_error().map_err(cannot)? {
+                return Err(cannot(error));
+            }
+        }
+        Err(error) => return Err(cannot(error)),
+    }
+    socket.set_tcp_nodelay(true).map_err(cannot)?;
+    Ok(Connection {
+        stream: socket.into(),
+        cancel: cancel.clone(),
+        peer,
+    })
+}
+
+impl Connection {
+    /// What has come, at least one octet; none at the peer's end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Error> {
+        let mut read = |stream: &mut TcpStream| stream.read(buffer);
+        self.when_ready(
+            PollFlags::POLLIN,
+            deadline,
+            "cannot receive from",
+            &mut read,
+        )
+    }
+
+    pub(crate) fn write_all(&mut self, mut octets: &[u8], deadline: Instant) -> Result<(), Error> {
+        while !octets.is_empty() {
+            let mut write = |stream: &mut TcpStream| stream.write(octets);
+            let written =
+                self.when_ready(PollFlags::POLLOUT, deadline, "cannot send to", &mut write)?;
+            octets = &octets[written..];
+        }
+        Ok(())
+    }
+
+    fn when_ready(
+        &mut self,
+        interest: PollFlags,
+        deadline: Instant,
+        what: &str,
+        call: &mut dyn FnMut(&mut TcpStream) -> io::Result<usize>,
+    ) -> Result<usize, Error> {
+        loop {
+            match call(&mut self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    return Err(Error::System {
+                        what: format!("{what} {}", self.peer),
+                        error,
+                    });
+                }
+                Ok(count) => return Ok(count),
+            }
+            if self
+                .cancel
+                .wait(self.stream.as_fd(), interest, Some(deadline))?
+                == Wake::TimedOut
+            {
+                return Err(Error::TimedOut(format!("{} does not answer", self.peer)));
+            }
+        }
+    }
+}
+
+/// A listener that does not block.
+pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
+    let cannot = |error| Error::System {
+        what: format!("cannot listen on {address} (TCP)"),
+        error,
+    };
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(cannot)?;
+    // A server that was stopped may be started again at once.
+    socket.set_reuse_address(true).map_err(cannot)?;
+    socket.set_nonblocking(true).map_err(cannot)?;
+    socket.bind(&address.into()).map_err(cannot)?;
+    socket.listen(BACKLOG).map_err(cannot)?;
+    Ok(socket.into())
+}

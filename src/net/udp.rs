@@ -1,0 +1,138 @@
+//! UDP: datagrams with their hop limits.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::poll::PollFlags;
+use nix::sys::socket::sockopt::{Ipv4RecvTtl, Ipv6RecvHopLimit};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+};
+
+use super::Error;
+use crate::cancel::{Cancel, Wake};
+
+/// The largest payload of a datagram over IPv4.
+pub(crate) const PAYLOAD_OCTETS_MAX: usize = 65_507;
+
+pub(crate) struct Datagram {
+    pub(crate) peer: SocketAddr,
+    pub(crate) octets: usize,
+    /// What was left of the packet's time to live, or hop limit.
+    pub(crate) hop_limit: i32,
+}
+
+/// A server's socket that does not block and sees hop limits.
+pub(crate) fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
+    let cannot = |error| Error::System {
+        what: format!("cannot listen on {address} (UDP)"),
+        error,
+    };
+    let socket = UdpSocket::bind(address).map_err(cannot)?;
+    socket.set_nonblocking(true).map_err(cannot)?;
+    let set = match address {
+        SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvTtl, &true),
+        SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvHopLimit, &true),
+    };
+    set.map_err(|error| cannot(error.into()))?;
+    Ok(socket)
+}
+
+/// A datagram that waits, put into `buffer`; `None` when none does.
+pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
+    let mut control = nix::cmsg_space!(i32, i32);
+    let mut slices = [IoSliceMut::new(buffer)];
+    let fd = socket.as_raw_fd();
+    let flags = MsgFlags::MSG_DONTWAIT;
+    let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), flags) {
+        Ok(message) => message,
+        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut hop_limit = 1;
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::Ipv4Ttl(left) | ControlMessageOwned::Ipv6HopLimit(left) =
+            control
+        {
+            hop_limit = left;
+        }
+    }
+    let peer = message.address.as_ref().and_then(super::socket_address);
+    let peer = peer.ok_or_else(|| io::Error::other("a datagram without a sender"))?;
+    Ok(Some(Datagram {
+        peer,
+        octets: message.bytes,
+        hop_limit,
+    }))
+}
+
+/// Sends with this hop limit, without waiting.
+pub(crate) fn send(
+    socket: &impl AsRawFd,
+    octets: &[u8],
+    peer: SocketAddr,
+    hop_limit: i32,
+) -> io::Result<()> {
+    let limit = match peer {
+        SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(&hop_limit),
+        SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(&hop_limit),
+    };
+    let slices = [IoSlice::new(octets)];
+    let peer = SockaddrStorage::from(peer);
+    let flags = MsgFlags::MSG_DONTWAIT;
+    sendmsg(socket.as_raw_fd(), &slices, &[limit], flags, Some(&peer))?;
+    Ok(())
+}
+
+/// A client's socket that takes datagrams of one peer only, and learns when its port is closed.
+pub(crate) fn connect(peer: SocketAddr) -> Result<UdpSocket, Error> {
+    let cannot = |error| Error::System {
+        what: format!("cannot send to {peer} (UDP)"),
+        error,
+    };
+    let any = if peer.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let socket = UdpSocket::bind(any).map_err(cannot)?;
+    socket.connect(peer).map_err(cannot)?;
+    socket.set_nonblocking(true).map_err(cannot)?;
+    Ok(socket)
+}
+
+/// Sends a datagram and waits for one.
+pub(crate) fn exchange<'b>(
+    socket: &UdpSocket,
+    peer: SocketAddr,
+    octets: &[u8],
+    buffer: &'b mut [u8],
+    deadline: Instant,
+    cancel: &Cancel,
+) -> Result<&'b [u8], Error> {
+    // An answer that came too late for the last question is none to this one.
+    while socket.recv(buffer).is_ok() {}
+    let cannot = |what: &str, error: io::Error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => Error::PortUnreachable(peer),
+        _ => Error::System {
+            what: format!("cannot {what} {peer} (UDP)"),
+            error,
+        },
+    };
+    socket
+        .send(octets)
+        .map_err(|error| cannot("send to", error))?;
+    loop {
+        match socket.recv(buffer) {
+            Ok(count) => return Ok(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(cannot("receive from", error)),
+        }
+        if cancel.wait(socket.as_fd(), PollFlags::POLLIN, Some(deadline))? == Wake::TimedOut {
+            return Err(Error::NoDatagram(peer));
+        }
+    }
+}

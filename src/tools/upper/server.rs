@@ -1,0 +1,486 @@
+//! The server: one thread, one event loop, any number of clients.
+//!
+//! A connection is read only when all its answers so far are written, so that a client that
+//! does not read costs one buffer. Datagrams are answered with one hop less than they came
+//! with, so that two servers that are made to answer each other fall silent.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use serde::Serialize;
+
+use super::Arguments;
+use crate::clock;
+use crate::net::{self, tcp, udp};
+use crate::output::{self, Printable, Tone};
+use crate::tool::{Context, Error, Status};
+
+const STOP: Token = Token(0);
+const LISTENER: Token = Token(1);
+const DATAGRAMS: Token = Token(2);
+const FIRST_CONNECTION: usize = 3;
+
+const CONNECTIONS_MAX: usize = 16_384;
+const BUFFER_OCTETS: usize = 64 << 10;
+/// What one client may have done before the next one's turn.
+const TURNS_MAX: usize = 16;
+const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
+/// Shown of a question in the log.
+const SHOWN_OCTETS_MAX: usize = 80;
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    Listening {
+        address: String,
+        protocols: &'static str,
+        reach: &'static str,
+    },
+    Closed {
+        peer: String,
+        octets: u64,
+        seconds: f64,
+    },
+    Answered {
+        peer: String,
+        protocol: &'static str,
+        question: String,
+        answer: String,
+    },
+    Refused {
+        peer: String,
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Listening {
+                address,
+                protocols,
+                reach,
+            } => {
+                write!(f, "listening on {address} ({protocols}), reachable {reach}")
+            }
+            Event::Closed {
+                peer,
+                octets,
+                seconds,
+            } => {
+                write!(f, "{peer} left after {octets} octets in {seconds:.3} s")
+            }
+            Event::Answered {
+                peer,
+                protocol,
+                question,
+                answer,
+            } => {
+                write!(f, "From {peer} ({protocol}) '{question}', to it '{answer}'")
+            }
+            Event::Refused { peer, reason } => write!(f, "{peer} was refused: {reason}"),
+        }
+    }
+}
+
+impl output::Event for Event {
+    fn tone(&self) -> Tone {
+        match self {
+            Event::Listening { .. } => Tone::Good,
+            Event::Refused { .. } => Tone::Caution,
+            Event::Closed { .. } | Event::Answered { .. } => Tone::Plain,
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    peer: SocketAddr,
+    since: Instant,
+    octets: u64,
+    /// Not yet written.
+    pending: Vec<u8>,
+    /// The peer sends nothing more.
+    ended: bool,
+}
+
+struct Server<'a> {
+    context: &'a Context,
+    verbose: bool,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    datagrams: Option<UdpSocket>,
+    connections: HashMap<usize, Connection>,
+    next_token: usize,
+    /// Connections with more to do than their turn allowed.
+    again: Vec<usize>,
+    buffer: Vec<u8>,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    accepted: u64,
+    datagrams: u64,
+    octets: u64,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
+    let mut server = Server::bind(context, arguments)?;
+    match server.serve() {
+        Ok(()) => Ok(Status::OK),
+        Err(error) => Err(cannot_wait(error).into()),
+    }
+}
+
+fn cannot_wait(error: io::Error) -> net::Error {
+    net::Error::System {
+        what: "cannot wait for clients".to_owned(),
+        error,
+    }
+}
+
+impl<'a> Server<'a> {
+    fn bind(context: &'a Context, arguments: &Arguments) -> Result<Server<'a>, Error> {
+        let mut address = SocketAddr::new(arguments.bind, arguments.own_port);
+        let mut listener = None;
+        if !arguments.udp {
+            let bound = tcp::listen(address)?;
+            // With port 0 UDP takes the port that TCP was given.
+            address = bound.local_addr().unwrap_or(address);
+            listener = Some(TcpListener::from_std(bound));
+        }
+        let mut datagrams = None;
+        if !arguments.tcp {
+            let bound = udp::bind(address)?;
+            address = bound.local_addr().unwrap_or(address);
+            datagrams = Some(UdpSocket::from_std(bound));
+        }
+        let poll = Poll::new().map_err(cannot_wait)?;
+        let mut server = Server {
+            context,
+            verbose: arguments.verbose,
+            poll,
+            listener,
+            datagrams,
+            connections: HashMap::new(),
+            next_token: FIRST_CONNECTION,
+            again: Vec::new(),
+            buffer: vec![0; BUFFER_OCTETS],
+            tally: Tally::default(),
+        };
+        server.register().map_err(cannot_wait)?;
+        let protocols = match (arguments.tcp, arguments.udp) {
+            (true, _) => "TCP",
+            (_, true) => "UDP",
+            _ => "TCP and UDP",
+        };
+        let reach = if address.ip().is_loopback() {
+            "from this machine only"
+        } else {
+            "by whoever reaches that address"
+        };
+        let listening = Event::Listening {
+            address: address.to_string(),
+            protocols,
+            reach,
+        };
+        context.ready(&[address], &listening);
+        Ok(server)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        let stop = self.context.cancel.as_fd().as_raw_fd();
+        registry.register(&mut SourceFd(&stop), STOP, Interest::READABLE)?;
+        if let Some(listener) = &mut self.listener {
+            registry.register(listener, LISTENER, Interest::READABLE)?;
+        }
+        if let Some(datagrams) = &mut self.datagrams {
+            registry.register(datagrams, DATAGRAMS, Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    /// Until the job is stopped, which is how a server ends well.
+    fn serve(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut summarized = clock::now();
+        self.summarize();
+        while !self.context.cancel.is_cancelled() {
+            let wait = if self.again.is_empty() {
+                None
+            } else {
+                Some(Duration::ZERO)
+            };
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            for token in std::mem::take(&mut self.again) {
+                self.advance(token);
+            }
+            for event in &events {
+                match event.token() {
+                    STOP => return Ok(()),
+                    LISTENER => self.accept(),
+                    DATAGRAMS => self.answer_datagrams(),
+                    Token(token) => self.advance(token),
+                }
+            }
+            if clock::now() - summarized >= SUMMARY_INTERVAL || self.connections.is_empty() {
+                self.summarize();
+                summarized = clock::now();
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        while let Some(listener) = &self.listener {
+            // Out of descriptors, it waits until a connection ends.
+            let Ok((stream, peer)) = listener.accept() else {
+                return;
+            };
+            if self.connections.len() >= CONNECTIONS_MAX {
+                let reason = "there are 16,384 connections already";
+                self.context.out.emit(&Event::Refused {
+                    peer: peer.to_string(),
+                    reason,
+                });
+                continue;
+            }
+            self.tally.accepted += 1;
+            let token = self.next_token;
+            self.next_token += 1;
+            let mut connection = Connection {
+                stream,
+                peer,
+                since: clock::now(),
+                octets: 0,
+                pending: Vec::new(),
+                ended: false,
+            };
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let registry = self.poll.registry();
+            let _ = connection.stream.set_nodelay(true);
+            if registry
+                .register(&mut connection.stream, Token(token), both)
+                .is_ok()
+            {
+                self.connections.insert(token, connection);
+                self.advance(token);
+            }
+        }
+    }
+
+    /// Does what can be done for a connection without waiting.
+    fn advance(&mut self, token: usize) {
+        let Some(connection) = self.connections.get_mut(&token) else {
+            return;
+        };
+        let before = connection.octets;
+        let mut log = |octets: &[u8]| {
+            if self.verbose {
+                self.context
+                    .out
+                    .emit(&answered(connection.peer, "TCP", octets));
+            }
+        };
+        let stream = &mut connection.stream;
+        let state = (
+            &mut connection.pending,
+            &mut connection.ended,
+            &mut connection.octets,
+        );
+        let outcome = turn(stream, state, &mut self.buffer, &mut log);
+        self.tally.octets += connection.octets - before;
+        match outcome {
+            Outcome::Waits => {}
+            Outcome::HasMore => self.again.push(token),
+            Outcome::Over => self.close(token),
+        }
+    }
+
+    fn close(&mut self, token: usize) {
+        let Some(connection) = self.connections.remove(&token) else {
+            return;
+        };
+        let (peer, octets) = (connection.peer.to_string(), connection.octets);
+        let seconds = clock::now().duration_since(connection.since).as_secs_f64();
+        drop(connection);
+        self.context.out.emit(&Event::Closed {
+            peer,
+            octets,
+            seconds,
+        });
+        // One that had to wait for a descriptor.
+        self.accept();
+    }
+
+    fn answer_datagrams(&mut self) {
+        let Some(socket) = &self.datagrams else {
+            return;
+        };
+        loop {
+            let datagram = match udp::receive(socket, &mut self.buffer) {
+                Ok(Some(datagram)) => datagram,
+                Ok(None) => return,
+                // An earlier answer met a closed port; the next datagram may be another's.
+                Err(_) => continue,
+            };
+            let octets = &mut self.buffer[..datagram.octets];
+            if self.verbose {
+                self.context
+                    .out
+                    .emit(&answered(datagram.peer, "UDP", octets));
+            }
+            octets.make_ascii_uppercase();
+            self.tally.datagrams += 1;
+            self.tally.octets += octets.len() as u64;
+            if datagram.hop_limit > 1 {
+                // Like a full queue on the way, a full one here loses the answer.
+                let _ = udp::send(socket, octets, datagram.peer, datagram.hop_limit - 1);
+            }
+        }
+    }
+
+    fn summarize(&self) {
+        let Tally {
+            accepted,
+            datagrams,
+            octets,
+        } = self.tally;
+        let open = self.connections.len();
+        self.context.summarize(format!(
+            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
+        ));
+    }
+}
+
+enum Outcome {
+    /// For the client.
+    Waits,
+    HasMore,
+    Over,
+}
+
+/// Writes what is pending, reads, and so on, until one of them would block.
+fn turn(
+    stream: &mut (impl Read + Write),
+    (pending, ended, octets): (&mut Vec<u8>, &mut bool, &mut u64),
+    buffer: &mut [u8],
+    log: &mut dyn FnMut(&[u8]),
+) -> Outcome {
+    for _ in 0..TURNS_MAX {
+        while !pending.is_empty() {
+            match stream.write(pending) {
+                Ok(written) => _ = pending.drain(..written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Waits,
+                Err(_) => return Outcome::Over,
+            }
+        }
+        if *ended {
+            return Outcome::Over;
+        }
+        match stream.read(buffer) {
+            Ok(0) => *ended = true,
+            Ok(count) => {
+                let read = &mut buffer[..count];
+                log(read);
+                read.make_ascii_uppercase();
+                *octets += count as u64;
+                // Most answers leave at once and need no memory of their own.
+                let written = stream.write(read).unwrap_or(0);
+                pending.extend_from_slice(&read[written..]);
+                if pending.is_empty() {
+                    pending.shrink_to(0);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Outcome::Waits,
+            Err(_) => return Outcome::Over,
+        }
+    }
+    Outcome::HasMore
+}
+
+fn answered(peer: SocketAddr, protocol: &'static str, question: &[u8]) -> Event {
+    let shown = question.strip_suffix(b"\n").unwrap_or(question);
+    let shown = &shown[..shown.len().min(SHOWN_OCTETS_MAX)];
+    Event::Answered {
+        peer: peer.to_string(),
+        protocol,
+        question: Printable(shown).to_string(),
+        answer: Printable(&shown.to_ascii_uppercase()).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that takes and gives a few octets at a time.
+    struct Peer {
+        sends: Vec<Vec<u8>>,
+        takes: usize,
+        got: Vec<u8>,
+    }
+
+    impl Read for Peer {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.sends.is_empty() {
+                return Ok(0);
+            }
+            let octets = self.sends.remove(0);
+            buffer[..octets.len()].copy_from_slice(&octets);
+            Ok(octets.len())
+        }
+    }
+
+    impl Write for Peer {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let count = octets.len().min(self.takes);
+            self.got.extend_from_slice(&octets[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_split_of_a_line_gives_the_same_answer() {
+        let sentence = "straße, naïve café\n".as_bytes();
+        for split in 0..=sentence.len() {
+            for takes in 1..4 {
+                let (first, second) = sentence.split_at(split);
+                let sends = [first, second].map(<[u8]>::to_vec);
+                let sends = sends.into_iter().filter(|part| !part.is_empty()).collect();
+                let mut peer = Peer {
+                    sends,
+                    takes,
+                    got: Vec::new(),
+                };
+                let (mut pending, mut ended, mut octets) = (Vec::new(), false, 0);
+                let state = (&mut pending, &mut ended, &mut octets);
+                let outcome = turn(&mut peer, state, &mut [0; 64], &mut |_| ());
+                assert!(matches!(outcome, Outcome::Over));
+                assert_eq!(
+                    peer.got,
+                    "STRAßE, NAïVE CAFé\n".as_bytes(),
+                    "split at {split}"
+                );
+            }
+        }
+    }
+}

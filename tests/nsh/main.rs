@@ -1,0 +1,9 @@
+//! nsh from outside: the built program, in a fresh folder, as its users meet it.
+
+mod jobs;
+mod line;
+mod ping;
+mod prompt;
+mod scripts;
+mod support;
+mod upper;

@@ -1,0 +1,129 @@
+//! `upper` over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+
+use super::support::{Running, matches, place, run};
+
+fn serve() -> (Running, String) {
+    let mut nsh = place().start(&["--json", "-c", "upper --server -p 0"]);
+    let address = nsh.event("listening")["address"].clone();
+    (nsh, address.as_str().expect("an address").to_owned())
+}
+
+#[test]
+fn long_input_and_a_half_closed_connection() {
+    let (_nsh, address) = serve();
+    let mut client = TcpStream::connect(&address).expect("it serves");
+    let question: Vec<u8> = (0..3_000_000_u32)
+        .map(|number| (number % 251) as u8)
+        .collect();
+    let mut sender = client.try_clone().expect("a descriptor");
+    let sent = question.clone();
+    let sending = std::thread::spawn(move || {
+        sender.write_all(&sent).expect("it reads");
+        sender.shutdown(Shutdown::Write).expect("it is open");
+    });
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("it answers");
+    sending.join().expect("no panic");
+    assert!(
+        answer == question.to_ascii_uppercase(),
+        "{} octets",
+        answer.len()
+    );
+}
+
+#[test]
+fn a_client_that_does_not_read_holds_up_nobody() {
+    let (_nsh, address) = serve();
+    let mut deaf = TcpStream::connect(&address).expect("it serves");
+    deaf.set_nonblocking(true).expect("a socket");
+    while deaf.write(&[b'x'; 65_536]).is_ok() {}
+    let mut other = TcpStream::connect(&address).expect("it serves");
+    other.write_all(b"abc\n").expect("it serves");
+    let mut answer = [0; 4];
+    other.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"ABC\n");
+}
+
+#[test]
+fn datagrams_up_to_the_largest() {
+    let (_nsh, address) = serve();
+    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    client.connect(&address).expect("loopback");
+    for octets in [0, 1, 1472, 65_507] {
+        client.send(&vec![b'q'; octets]).expect("it fits");
+        let mut answer = vec![0; 70_000];
+        let count = client.recv(&mut answer).expect("it answers");
+        assert!(count == octets && answer[..count].iter().all(|octet| *octet == b'Q'));
+    }
+}
+
+/// Two servers, each made to believe that the other asked it (CVE-2024-2169).
+#[test]
+fn two_servers_made_to_answer_each_other_fall_silent() {
+    let (_first, first) = serve();
+    let (_second, second) = serve();
+    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    // The reply's hop limit is one less, and a reply to that again: what a peer sends with
+    // hop limit 1 gets no answer at all.
+    client.set_ttl(1).expect("a socket");
+    client.send_to(b"dying", &first).expect("loopback");
+    client.set_ttl(64).expect("a socket");
+    client.send_to(b"alive", &first).expect("loopback");
+    client.send_to(b"alive", &second).expect("loopback");
+    for _ in 0..2 {
+        let mut answer = [0; 16];
+        let (count, _) = client.recv_from(&mut answer).expect("they answer");
+        assert_eq!(&answer[..count], b"ALIVE");
+    }
+}
+
+#[test]
+fn the_client_explains_what_is_missing() {
+    let unused = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = unused.local_addr().expect("an address").port();
+    drop(unused);
+    let ask = |options: &str| run(&["-c", &format!("upper 127.0.0.1 {port} {options} hi")]);
+    let ran = ask("");
+    let stderr = format!(
+        "upper: connection refused by 127.0.0.1:{port}: nothing is listening there; start it \
+         with 'upper --server -p {port}'\n"
+    );
+    assert_eq!((ran.stderr, ran.status), (stderr, 69));
+    let ran = ask("--udp");
+    let stderr = "upper: 127.0.0.1:... answered 'port unreachable': nothing is listening on that \
+                  UDP port; start it...\n";
+    assert!(matches(stderr, &ran.stderr) && ran.status == 69, "{ran:?}");
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let port = silent.local_addr().expect("an address").port();
+    let ran = run(&["-c", &format!("upper 127.0.0.1 {port} --udp -t 50ms hi")]);
+    let stderr = "upper: no answer from ...: UDP does not tell whether ...";
+    assert!(matches(stderr, &ran.stderr) && ran.status == 124, "{ran:?}");
+    let listening = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = listening.local_addr().expect("an address").port();
+    let ran = run(&["-c", &format!("upper 127.0.0.1 {port} -t 50ms hi")]);
+    let stderr = format!("upper: 127.0.0.1:{port} does not answer\n");
+    assert_eq!((ran.stderr, ran.status), (stderr, 124));
+}
+
+#[test]
+fn lines_are_asked_for_and_answered() {
+    let script = "upper --server -p 0 --tcp\nexpect listening from 1\nask PORT\n";
+    let (_nsh, address) = serve();
+    let port = address.rsplit(':').next().expect("a port");
+    let script = format!("{script}{port}\nupper 127.0.0.1 $PORT\none\nTwo é\n\necho after\n");
+    let ran = place().run_with_input(&["-q", "-k"], script.clone() + "exit\n");
+    let stdout: Vec<&str> = ran.stdout.lines().skip(1).collect();
+    assert_eq!(stdout, ["ONE", "TWO é", "after"], "{ran:?}");
+}
+
+#[test]
+fn in_the_background_nobody_is_asked() {
+    let (_nsh, address) = serve();
+    let port = address.rsplit(':').next().expect("a port");
+    let ran = run(&["-q", "-c", &format!("upper 127.0.0.1 {port} & wait 1")]);
+    let stderr = "[1] upper: nobody can be asked in the background; give TEXT behind the port\n";
+    assert_eq!((ran.stderr.as_str(), ran.status), (stderr, 2));
+}
