@@ -49,7 +49,16 @@ impl Editor {
         // Ctrl-Z would stop the whole process, and all servers with it.
         inner.bind_sequence(KeyEvent(KeyCode::Char('Z'), Modifiers::CTRL), Cmd::Noop);
         inner.set_helper(Some(Helper::new(session, scope)));
-        let history_file = history::file();
+        let history_file = history::file().filter(|path| {
+            // What is neither a file nor missing may be endless.
+            let usable = path.is_file() || !path.exists();
+            if !usable {
+                let path = path.display();
+                let text = format!("history is kept for this session only: {path} is not a file");
+                session.jobs.notices.warn(text);
+            }
+            usable
+        });
         if let Some(path) = &history_file {
             // Missing at first.
             let _ = inner.load_history(path);

@@ -20,9 +20,7 @@ impl Shell {
             self.scope().last_background = Some(job.id);
             return Ok(job.ended().unwrap_or(Status::OK));
         }
-        let keys = terminal::Keys::hold(self.session.interactive);
         let status = self.attend(job);
-        drop(keys);
         self.session.screen.drain();
         self.session.jobs.tidy();
         status

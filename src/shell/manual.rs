@@ -76,3 +76,44 @@ pub(crate) fn completions(cli: clap::Command, target: Target) -> Vec<u8> {
     clap_complete::generate(target, &mut cli, "nsh", &mut script);
     script
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::grammar;
+    use super::*;
+
+    /// Every command has two examples or more, and each is a line that would run.
+    #[test]
+    fn examples_can_be_run() {
+        for row in call::rows() {
+            let manual = row.manual();
+            assert!(
+                manual.examples.len() >= 2,
+                "{} has too few examples",
+                manual.name
+            );
+            for example in manual.examples {
+                let lists = grammar::parse(example.line).expect(example.line);
+                for list in &lists {
+                    let rest = list.rest.iter().map(|(_, command)| command);
+                    for command in std::iter::once(&list.first).chain(rest) {
+                        check(command, example.line);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(command: &grammar::Command, line: &str) {
+        let value = |_: &str| Some("127.0.0.1".to_owned());
+        let expand = |word| grammar::expand(word, &value, &[]).expect(line);
+        let words: Vec<String> = command.words.iter().flat_map(expand).collect();
+        // An alias that the example itself defines.
+        let Some(row) = call::find(&words[0]) else {
+            assert!(line.contains(&format!("alias {}=", words[0])), "{line}");
+            return;
+        };
+        let parsed = call::parse(row, &words[1..]);
+        assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+    }
+}

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::editor::Editor;
 use super::plain::{self, Read};
 use super::source::{self, Origin, Source};
-use super::{Shell, grammar, history};
+use super::{Shell, grammar, history, terminal};
 use crate::job::guarded;
 use crate::output::Text;
 use crate::tool::Status;
@@ -88,7 +88,10 @@ fn open_editor(shell: &Shell) -> Option<Editor> {
         return None;
     }
     match Editor::open(&shell.session, Arc::clone(&shell.scope)) {
-        Ok(editor) => Some(editor),
+        Ok(editor) => {
+            terminal::hold_keys();
+            Some(editor)
+        }
         Err(error) => {
             shell.out().warn(format!(
                 "no line editor here ({error}); plain input instead"
@@ -121,13 +124,16 @@ fn read(shell: &Shell, editor: &mut Option<Editor>) -> Line {
                 ));
             }
             Err(panic) => {
-                super::terminal::restore();
                 shell.out().warn(format!(
                     "the line editor failed ({panic}); plain input this once"
                 ));
             }
         }
         shell.session.screen.drain();
+        terminal::restore();
+        let line = read_plainly(shell);
+        terminal::hold_keys();
+        return line;
     }
     read_plainly(shell)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc::{SIGINT, termios};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -18,6 +19,9 @@ fn found() -> Option<Termios> {
     FOUND.get().map(|found| Termios::from(*found))
 }
 
+/// Only the editor changes more than the settings.
+static EDITOR_USED: AtomicBool = AtomicBool::new(false);
+
 /// Bracketed paste and synchronized output off, cursor visible.
 const PLAIN: &[u8] = b"\x1b[?2004l\x1b[?2026l\x1b[?25h";
 
@@ -32,39 +36,22 @@ pub(crate) fn remember() {
 pub(crate) fn restore() {
     let Some(found) = found() else { return };
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &found);
-    if io::stdout().is_terminal() {
+    if EDITOR_USED.load(Ordering::SeqCst) {
         // Not through std's lock: its holder may be the thread that just panicked.
         let _ = nix::unistd::write(io::stdout(), PLAIN);
         let _ = io::stdout().flush();
     }
 }
 
-/// While a job is in the foreground, what is typed ahead waits for the next prompt instead of
-/// being mixed into the job's output. Ctrl-C and Ctrl-Z stay signals.
-pub(super) struct Keys {
-    held: bool,
-}
-
-impl Keys {
-    pub(super) fn hold(interactive: bool) -> Keys {
-        let Some(mut quiet) = found().filter(|_| interactive) else {
-            return Keys { held: false };
-        };
-        quiet
-            .local_flags
-            .remove(LocalFlags::ECHO | LocalFlags::ICANON);
-        Keys {
-            held: tcsetattr(io::stdin(), SetArg::TCSANOW, &quiet).is_ok(),
-        }
-    }
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        if let Some(found) = found().filter(|_| self.held) {
-            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &found);
-        }
-    }
+/// While no line is being edited, what is typed waits for the next prompt instead of being
+/// mixed into output. Ctrl-C and Ctrl-Z stay signals.
+pub(super) fn hold_keys() {
+    EDITOR_USED.store(true, Ordering::SeqCst);
+    let Some(mut quiet) = found() else { return };
+    quiet
+        .local_flags
+        .remove(LocalFlags::ECHO | LocalFlags::ICANON);
+    let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &quiet);
 }
 
 /// Asks the person at the prompt: a line with the editor's keys but no history, or a secret

@@ -1,1 +1,499 @@
+//! The prompt in a real pseudo-terminal, looked at through a screen model.
 
+use std::io::{Read, Write};
+use std::num::NonZeroU16;
+use std::process::{Child, ExitStatus};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+use pty_process::Size;
+use pty_process::blocking::{Command, Pty};
+
+use super::support::{Place, Watchdog, matches, place};
+
+const ROWS: u16 = 24;
+const COLUMNS: u16 = 80;
+/// No test waits this long unless what it waits for does not come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Terminal {
+    _watchdog: Watchdog,
+    pty: Arc<Pty>,
+    child: Child,
+    shared: Arc<(Mutex<State>, Condvar)>,
+    place: Place,
+}
+
+struct State {
+    screen: vt100::Parser,
+    octets: Vec<u8>,
+    ended: bool,
+}
+
+fn size(rows: u16, columns: u16) -> (NonZeroU16, NonZeroU16) {
+    let nonzero = |number| NonZeroU16::new(number).expect("not zero");
+    (nonzero(rows), nonzero(columns))
+}
+
+impl Terminal {
+    fn open() -> Terminal {
+        Terminal::open_in(place(), "xterm-256color")
+    }
+
+    fn open_in(place: Place, kind: &str) -> Terminal {
+        let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
+        pty.resize(Size::new(ROWS, COLUMNS)).expect("a size");
+        let child = Command::new(env!("CARGO_BIN_EXE_nsh"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", place.path())
+            .env("TERM", kind)
+            .current_dir(place.path())
+            .spawn(pts)
+            .expect("nsh starts");
+        let (rows, columns) = size(ROWS, COLUMNS);
+        let state = State {
+            screen: vt100::Parser::new(rows, columns, 10_000),
+            octets: Vec::new(),
+            ended: false,
+        };
+        let shared = Arc::new((Mutex::new(state), Condvar::new()));
+        let pty = Arc::new(pty);
+        let (reader, filled) = (Arc::clone(&pty), Arc::clone(&shared));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let count = (&*reader).read(&mut buffer).unwrap_or(0);
+                let Ok(mut state) = filled.0.lock() else {
+                    return;
+                };
+                state.screen.process(&buffer[..count]);
+                state.octets.extend_from_slice(&buffer[..count]);
+                state.ended = count == 0;
+                filled.1.notify_all();
+                if count == 0 {
+                    return;
+                }
+            }
+        });
+        Terminal {
+            _watchdog: Watchdog::of(&child),
+            pty,
+            child,
+            shared,
+            place,
+        }
+    }
+
+    fn type_keys(&self, keys: &str) {
+        (&*self.pty).write_all(keys.as_bytes()).expect("it reads");
+    }
+
+    /// Waits until the screen is as wanted.
+    #[track_caller]
+    fn wait(&self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) {
+        let (lock, changed) = &*self.shared;
+        let state = lock.lock().expect("no panic");
+        let (state, timeout) = changed
+            .wait_timeout_while(state, PATIENCE, |state| {
+                !wanted(state.screen.screen()) && !state.ended
+            })
+            .expect("no panic");
+        let contents = state.screen.screen().contents();
+        let met = !timeout.timed_out() && wanted(state.screen.screen());
+        assert!(met, "waited for {what}, the screen was:\n{contents}");
+    }
+
+    /// Waits for a row that fits the pattern.
+    #[track_caller]
+    fn see(&self, pattern: &str) {
+        self.wait(pattern, |screen| {
+            rows(screen).iter().any(|row| matches(pattern, row))
+        });
+    }
+
+    /// Waits until the row of the cursor fits.
+    #[track_caller]
+    fn see_at_cursor(&self, pattern: &str) {
+        self.wait(pattern, |screen| {
+            let (row, _) = screen.cursor_position();
+            matches(pattern, &rows(screen)[usize::from(row)])
+        });
+    }
+
+    fn everything(&self) -> String {
+        let state = self.shared.0.lock().expect("no panic");
+        String::from_utf8_lossy(&state.octets).into_owned()
+    }
+
+    fn resize(&self, new_rows: u16, new_columns: u16) {
+        let mut state = self.shared.0.lock().expect("no panic");
+        let (rows, columns) = size(new_rows, new_columns);
+        state.screen.set_size(rows, columns);
+        drop(state);
+        self.pty
+            .resize(Size::new(new_rows, new_columns))
+            .expect("a size");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        kill(pid, signal).expect("it runs");
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let (lock, changed) = &*self.shared;
+        let state = lock.lock().expect("no panic");
+        let ended = changed.wait_timeout_while(state, PATIENCE, |state| !state.ended);
+        drop(ended.expect("no panic"));
+        self.child.wait().expect("it ends")
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn rows(screen: &vt100::Screen) -> Vec<String> {
+    let (_, columns) = screen.size();
+    screen
+        .rows(0, columns.get())
+        .map(|row| row.trim_end().to_owned())
+        .collect()
+}
+
+#[test]
+fn output_appears_above_the_line_being_typed() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("repeat -n 5 -d 30ms echo tick &\r");
+    terminal.type_keys("echo half\u{1b}[D\u{1b}[D");
+    terminal.see("[1] ended with status 0 after ...: repeat -n 5 -d 30ms echo tick");
+    terminal.wait(
+        "the half line below all ticks, the cursor inside it",
+        |screen| {
+            let rows = rows(screen);
+            let (row, column) = screen.cursor_position();
+            let ticks = rows.iter().filter(|row| *row == "[1] tick").count();
+            ticks == 5 && rows[usize::from(row)] == "nsh[0]> echo half" && column == 15
+        },
+    );
+    terminal.type_keys("X\r");
+    terminal.see("haXlf");
+}
+
+#[test]
+fn the_prompt_counts_running_jobs_while_a_line_is_typed() {
+    let terminal = Terminal::open();
+    terminal.type_keys("sleep 100 &\rsleep 100 &\r");
+    terminal.see_at_cursor("nsh[2]>");
+    terminal.type_keys("sleep 0.3 &\r");
+    terminal.see_at_cursor("nsh[3]>");
+    terminal.type_keys("typed");
+    terminal.see_at_cursor("nsh[2]> typed");
+}
+
+#[test]
+fn a_completion_list_and_a_search_survive_background_output() {
+    let terminal = Terminal::open();
+    terminal.type_keys("echo findme\r");
+    terminal.see("findme");
+    terminal.type_keys("repeat -n 20 -d 20ms echo tick &\r");
+    terminal.type_keys("s\t\t");
+    terminal.see("...sleep...");
+    terminal.type_keys("top \u{7f}\u{7f}\u{7f}\u{7f}\u{7f}");
+    terminal.type_keys("\u{12}findm");
+    terminal.see_at_cursor("...findm...echo findme");
+    terminal.type_keys("\u{5}");
+    terminal.see_at_cursor("nsh[...]> echo findme");
+    terminal.see("[1] ended with status 0 ...");
+    terminal.type_keys("\u{15}logs 1 -n 3\r");
+    terminal.see_at_cursor("nsh>");
+    let lines = terminal.everything().matches("tick\r\n").count();
+    assert!(
+        lines >= 23,
+        "20 from the job and 3 from its log, got {lines}"
+    );
+}
+
+#[test]
+fn completion_of_commands_options_and_jobs() {
+    let terminal = Terminal::open();
+    terminal.type_keys("pin\t");
+    terminal.see_at_cursor("nsh> ping...");
+    terminal.type_keys("--cou\t");
+    terminal.see_at_cursor("nsh> ping --count...");
+    terminal.type_keys("\u{3}");
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("sleep 100 &\rstop sl\t");
+    terminal.see_at_cursor("nsh[1]> stop sleep");
+    terminal.type_keys("\r");
+    terminal.see("[1] stopped after ...: sleep 100");
+}
+
+#[test]
+fn an_unknown_command_is_red_before_enter_and_usage_is_hinted() {
+    let terminal = Terminal::open();
+    terminal.type_keys("zzz ");
+    terminal.wait("a red zzz", |screen| {
+        let (row, _) = screen.cursor_position();
+        let red = vt100::Color::Idx(1);
+        screen
+            .cell(row, 5)
+            .is_some_and(|cell| cell.fgcolor() == red)
+    });
+    terminal.type_keys("\u{15}ping ");
+    terminal.see_at_cursor("nsh> ping [OPTIONS] <HOST>");
+}
+
+#[test]
+fn a_long_line_wraps_and_the_window_is_resized() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    let long = "abcdefghij".repeat(12);
+    terminal.type_keys(&format!("echo {long}"));
+    terminal.see_at_cursor("...ghij");
+    terminal.resize(ROWS, 60);
+    terminal.type_keys("END\r");
+    terminal.see("...jEND");
+    terminal.wait("the text in one piece", |screen| {
+        screen
+            .contents()
+            .replace('\n', "")
+            .contains(&format!("{long}ENDnsh>"))
+    });
+}
+
+#[test]
+fn pasted_lines_all_run() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("\u{1b}[200~echo one\necho two\necho three\u{1b}[201~\r");
+    terminal.see("three");
+    terminal.wait("each line's output", |screen| {
+        let rows = rows(screen);
+        ["one", "two", "three"]
+            .iter()
+            .all(|wanted| rows.iter().any(|row| row == wanted))
+    });
+    // Without bracketed paste: everything that arrives in one read.
+    terminal.type_keys("echo four\recho five\recho six\r");
+    terminal.see("six");
+    terminal.see("four");
+}
+
+#[test]
+fn a_line_goes_on_while_a_quote_is_open() {
+    let terminal = Terminal::open();
+    terminal.type_keys("echo 'a\rb' &&\recho c\r");
+    terminal.see("b");
+    terminal.see("c");
+}
+
+#[test]
+fn ctrl_c_drops_the_line_and_ends_the_tool() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("echo never\u{3}");
+    terminal.wait("a new prompt", |screen| {
+        let (row, _) = screen.cursor_position();
+        row == 1 && rows(screen)[1] == "nsh>"
+    });
+    terminal.type_keys("repeat -d 10ms echo tick; echo never\r");
+    terminal.see("tick");
+    terminal.type_keys("\u{3}");
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("echo status $?\r");
+    terminal.see("status 130");
+    assert!(!terminal.everything().contains("\nnever"));
+}
+
+#[test]
+fn ctrl_z_moves_a_tool_to_the_background_and_stops_nothing() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("\u{1a}");
+    terminal.type_keys("repeat -d 30ms echo tick\r");
+    terminal.see("tick");
+    terminal.type_keys("\u{1a}");
+    terminal.see("[1] goes on in the background: repeat -d 30ms echo tick");
+    terminal.see("[1] tick");
+    terminal.type_keys("fg\r");
+    terminal.see("repeat -d 30ms echo tick");
+    terminal.type_keys("\u{3}");
+    terminal.see_at_cursor("nsh>");
+}
+
+#[test]
+fn what_is_typed_ahead_waits_for_the_prompt() {
+    let terminal = Terminal::open();
+    terminal.type_keys("sleep 0.3\r");
+    terminal.type_keys("echo ahead\r");
+    terminal.see("ahead");
+    terminal.see("nsh> echo ahead");
+}
+
+#[test]
+fn exit_asks_once_when_jobs_run() {
+    let mut terminal = Terminal::open();
+    terminal.type_keys("sleep 100 &\rexit\r");
+    terminal.see("exit again, or 'exit --force', stops what runs and leaves");
+    terminal.type_keys("jobs\rexit\r");
+    terminal.wait("the question again", |screen| {
+        screen.contents().matches("exit again").count() == 2
+    });
+    terminal.type_keys("\u{4}");
+    assert_eq!(terminal.end().code(), Some(0));
+}
+
+#[test]
+fn signals_leave_the_terminal_as_it_was() {
+    for (signal, status) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let mut terminal = Terminal::open();
+        terminal.type_keys("upper --server -p 0\r");
+        terminal.see_at_cursor("nsh[1]>");
+        terminal.type_keys("half a line");
+        terminal.see_at_cursor("nsh[1]> half a line");
+        terminal.signal(signal);
+        assert_eq!(terminal.end().code(), Some(status));
+        let flags = tcgetattr(&*terminal.pty).expect("a terminal").local_flags;
+        let sane = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        assert!(flags.contains(sane), "{flags:?}");
+        assert!(terminal.everything().ends_with("\u{1b}[?25h"));
+        let state = terminal.shared.0.lock().expect("no panic");
+        assert!(!state.screen.screen().bracketed_paste());
+    }
+}
+
+#[test]
+fn history_is_private_lasting_and_without_secrets() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut terminal = Terminal::open();
+    terminal.type_keys("echo kept\r echo spaced\rset TOKEN=hunter2\rexit\r");
+    assert_eq!(terminal.end().code(), Some(0));
+    let file = ".local/state/nsh/history";
+    let text = terminal.place.read(file);
+    assert_eq!(
+        text.lines().skip(1).collect::<Vec<_>>(),
+        ["echo kept", "exit"]
+    );
+    let mode = std::fs::metadata(terminal.place.path().join(file))
+        .expect("the file")
+        .permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
+    let folder = std::mem::replace(&mut terminal.place, place());
+    let terminal = Terminal::open_in(folder, "xterm");
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("\u{1b}[A\u{1b}[A");
+    terminal.see_at_cursor("nsh> echo kept");
+}
+
+#[test]
+fn history_that_cannot_be_written_is_told_once() {
+    let place = place();
+    std::fs::create_dir_all(place.path().join(".local/state/nsh")).expect("room on the disk");
+    let file = place.path().join(".local/state/nsh/history");
+    std::fs::create_dir(file).expect("room on the disk");
+    let terminal = Terminal::open_in(place, "xterm");
+    terminal.type_keys("echo one\recho two\r");
+    terminal.see("two");
+    terminal.see("history is kept for this session only: ...");
+    assert_eq!(
+        terminal.everything().matches("this session only").count(),
+        1
+    );
+}
+
+#[test]
+fn a_tool_asks_at_the_prompt_and_a_secret_is_not_shown() {
+    let terminal = Terminal::open();
+    terminal.type_keys("ask NAME 'who? '\r");
+    terminal.see_at_cursor("who?");
+    terminal.type_keys("anX\u{7f}n\r");
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("echo hello $NAME\r");
+    terminal.see("hello ann");
+    terminal.type_keys("ask --secret KEY 'key? '\r");
+    terminal.see_at_cursor("key?");
+    terminal.type_keys("hunter2\r");
+    terminal.see_at_cursor("nsh>");
+    assert!(!terminal.everything().contains("hunter2"));
+    terminal.type_keys("echo got ${KEY:-nothing}\r");
+    terminal.see("got hunter2");
+}
+
+#[test]
+fn a_dumb_terminal_gets_plain_lines() {
+    let mut terminal = Terminal::open_in(place(), "dumb");
+    terminal.type_keys("echo plain 'a\nb'\n");
+    terminal.see("...plain a");
+    terminal.type_keys("repeat -d 10ms echo tick\n");
+    terminal.see("tick");
+    terminal.type_keys("\u{3}");
+    terminal.type_keys("exit 5\n");
+    assert_eq!(terminal.end().code(), Some(5));
+    assert!(
+        !terminal.everything().contains('\u{1b}'),
+        "{:?}",
+        terminal.everything()
+    );
+}
+
+#[test]
+fn the_prompt_lives_on_without_descriptors() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    let pid = Pid::from_raw(i32::try_from(terminal.child.id()).expect("a pid"));
+    let limit = std::process::Command::new("prlimit")
+        .args(["--pid", &pid.to_string(), "--nofile=40:40"])
+        .status()
+        .expect("prlimit of util-linux");
+    assert!(limit.success());
+    for _ in 0..6 {
+        terminal.type_keys("upper --server -p 0\r");
+    }
+    terminal.see("...Too many open files");
+    terminal.type_keys("echo still here\r");
+    terminal.see("still here");
+    terminal.type_keys("stop all\r");
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("upper --server -p 0\r");
+    terminal.see_at_cursor("nsh[1]>");
+}
+
+#[test]
+fn the_prompt_lives_on_with_more_descriptors_than_select_can_take() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("upper --server -p 0 --tcp\r");
+    terminal.see("[1] listening on 127.0.0.1:...");
+    let text = terminal
+        .shared
+        .0
+        .lock()
+        .expect("no panic")
+        .screen
+        .screen()
+        .contents();
+    let after = text.split("listening on ").nth(1).expect("an address");
+    let address = after.split(' ').next().expect("an address").to_owned();
+    let clients: Vec<_> = (0..1200)
+        .map(|_| std::net::TcpStream::connect(&address).expect("it serves"))
+        .collect();
+    for number in 0..3 {
+        terminal.type_keys(&format!("echo alive {number}\r"));
+        terminal.see(&format!("alive {number}"));
+    }
+    terminal.type_keys("repeat -d 50ms jobs\r");
+    terminal.see("...| 1200 connections...");
+    terminal.type_keys("\u{3}");
+    terminal.type_keys("half");
+    terminal.see_at_cursor("nsh[1]> half");
+    drop(clients);
+}

@@ -125,9 +125,10 @@ struct Server<'a> {
     tally: Tally,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default, PartialEq)]
 struct Tally {
     accepted: u64,
+    open: u64,
     datagrams: u64,
     octets: u64,
 }
@@ -212,13 +213,13 @@ impl<'a> Server<'a> {
     /// Until the job is stopped, which is how a server ends well.
     fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        let mut summarized = clock::now();
         self.summarize();
+        let (mut told, mut summarized) = (self.tally, clock::now());
         while !self.context.cancel.is_cancelled() {
-            let wait = if self.again.is_empty() {
-                None
-            } else {
-                Some(Duration::ZERO)
+            let wait = match (self.again.is_empty(), self.tally == told) {
+                (true, true) => None,
+                (true, false) => Some(SUMMARY_INTERVAL),
+                (false, _) => Some(Duration::ZERO),
             };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -235,9 +236,9 @@ impl<'a> Server<'a> {
                     Token(token) => self.advance(token),
                 }
             }
-            if clock::now() - summarized >= SUMMARY_INTERVAL || self.connections.is_empty() {
+            if self.tally != told && clock::now() - summarized >= SUMMARY_INTERVAL {
                 self.summarize();
-                summarized = clock::now();
+                (told, summarized) = (self.tally, clock::now());
             }
         }
         Ok(())
@@ -276,6 +277,7 @@ impl<'a> Server<'a> {
                 .is_ok()
             {
                 self.connections.insert(token, connection);
+                self.tally.open += 1;
                 self.advance(token);
             }
         }
@@ -316,6 +318,7 @@ impl<'a> Server<'a> {
         let (peer, octets) = (connection.peer.to_string(), connection.octets);
         let seconds = clock::now().duration_since(connection.since).as_secs_f64();
         drop(connection);
+        self.tally.open -= 1;
         self.context.out.emit(&Event::Closed {
             peer,
             octets,
@@ -355,10 +358,10 @@ impl<'a> Server<'a> {
     fn summarize(&self) {
         let Tally {
             accepted,
+            open,
             datagrams,
             octets,
         } = self.tally;
-        let open = self.connections.len();
         self.context.summarize(format!(
             "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
         ));
