@@ -30,7 +30,7 @@ impl Row {
 /// All commands: the tools first, then the built-ins.
 pub(crate) fn rows() -> impl Iterator<Item = Row> {
     let tools = tools::TABLE.iter().map(|tool| Row::Tool(tool));
-    tools.chain(builtins::TABLE.iter().map(|builtin| Row::Builtin(builtin)))
+    tools.chain(builtins::TABLE.iter().map(Row::Builtin))
 }
 
 pub(crate) fn find(name: &str) -> Option<Row> {

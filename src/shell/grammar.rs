@@ -310,8 +310,9 @@ impl Scanner<'_> {
 
     fn single_quotes(&mut self, segments: &mut Vec<Segment>) -> Result<(), SyntaxError> {
         let start = self.at;
-        match self.rest()[1..].find(['\'', '\0']) {
-            Some(end) if self.rest()[1..].as_bytes()[end] == b'\'' => {
+        let quoted = &self.rest()[1..];
+        match quoted.find(['\'', '\0']) {
+            Some(end) if quoted[end..].starts_with('\'') => {
                 self.text(segments, end + 2);
                 Ok(())
             }

@@ -83,11 +83,11 @@ fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
             names.join(", ")
         )));
     }
-    let ended = jobs.iter().filter_map(|job| job.ended());
+    let mut ended = jobs.iter().filter_map(|job| job.ended());
     Ok(if arguments.any {
         ended.min_by_key(|status| status.0)
     } else {
-        ended.last()
+        ended.next_back()
     }
     .unwrap_or(Status::OK))
 }

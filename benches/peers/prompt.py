@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""First prompt in a pseudo-terminal, beside bash and fish; key to echo, idle and under load."""
+
+import os
+import shutil
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from terminal import NSH, Terminal, figures  # noqa: E402
+
+
+def first_prompt(argv, prompt):
+    terminal = Terminal(argv)
+    terminal.read_until(prompt)
+    taken = time.perf_counter() - terminal.started
+    terminal.close()
+    return taken
+
+
+def key_to_echo(jobs, delay, keys=400):
+    terminal = Terminal([NSH, "--norc"])
+    terminal.read_until("nsh> ")
+    for _ in range(jobs):
+        terminal.type(f"repeat -d {delay} echo some line of a job that prints a lot &\r")
+        terminal.read_until("started: repeat")
+    time.sleep(0.5)
+    taken = []
+    for number in range(keys):
+        while terminal.read(0):
+            pass
+        # A letter that no job prints; how it looks is the editor's business.
+        key = "QXZ"[number % 3]
+        asked = time.perf_counter()
+        terminal.type(key)
+        terminal.read_until(key)
+        taken.append(time.perf_counter() - asked)
+        if number % 30 == 29:
+            terminal.type("\x15")
+        end = time.perf_counter() + 0.01
+        while time.perf_counter() < end:
+            terminal.read(end - time.perf_counter())
+    terminal.close()
+    return taken
+
+
+print("first prompt:")
+shells = [("nsh", [NSH, "--norc"], "nsh> "), ("bash", ["bash", "--norc"], "$ ")]
+if os.geteuid() == 0:
+    shells[1] = ("bash", ["bash", "--norc"], "# ")
+if shutil.which("fish"):
+    shells.append(("fish", ["fish", "--no-config"], shells[1][2].replace("$", ">")))
+runs = {name: [] for name, _, _ in shells}
+for _ in range(30):
+    for name, argv, prompt in shells:
+        runs[name].append(first_prompt(argv, prompt))
+for name, taken in runs.items():
+    print(f"  {name:6} {figures(taken)}")
+print("key to echo:")
+print(f"  idle                        {figures(key_to_echo(0, '1s'))}")
+print(f"  8 jobs, 1,000 lines/s each  {figures(key_to_echo(8, '1ms'))}")
