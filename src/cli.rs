@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, ValueHint};
 
 use crate::output::Choice;
-use crate::session::{self, Options};
+use crate::session::{self, Face, Options};
 use crate::shell;
 use crate::tool::Status;
 
@@ -59,24 +59,6 @@ struct Cli {
         allow_hyphen_values = true
     )]
     arguments: Vec<String>,
-}
-
-/// Where the commands come from.
-pub(crate) enum Face {
-    Line {
-        line: String,
-        arguments: Vec<String>,
-    },
-    Script {
-        file: PathBuf,
-        arguments: Vec<String>,
-    },
-    Stdin {
-        arguments: Vec<String>,
-    },
-    Prompt {
-        rc_file: Option<PathBuf>,
-    },
 }
 
 pub(crate) fn run() -> Status {

@@ -11,8 +11,8 @@ use nix::poll::PollFlags;
 
 use crate::cancel::{Bell, Cancel};
 use crate::cause;
+use crate::outcome::Error;
 use crate::output::Journal;
-use crate::tool::Error;
 
 /// What the thread that holds the terminal has to see to. Its bell rings for each.
 pub(crate) struct Desk {

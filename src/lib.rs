@@ -34,6 +34,7 @@ mod duration;
 mod input;
 mod job;
 mod net;
+mod outcome;
 mod output;
 mod session;
 mod shell;

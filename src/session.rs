@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::libc::{SIGINT, SIGPIPE};
@@ -10,12 +10,29 @@ use nix::poll::PollFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cancel::{Bell, Cancel};
-use crate::cli::Face;
 use crate::input::{Desk, Input};
 use crate::job::{JobTable, silence_panics};
 use crate::output::{Choice, Colours, Journal, Output, Screen, Surface};
 use crate::shell::{self, Origin, Session, Shell, Source};
 use crate::tool::{Context, Status};
+
+/// Where the commands come from.
+pub(crate) enum Face {
+    Line {
+        line: String,
+        arguments: Vec<String>,
+    },
+    Script {
+        file: PathBuf,
+        arguments: Vec<String>,
+    },
+    Stdin {
+        arguments: Vec<String>,
+    },
+    Prompt {
+        rc_file: Option<PathBuf>,
+    },
+}
 
 pub(crate) struct Options {
     pub(crate) json: bool,

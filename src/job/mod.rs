@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::poll::PollFlags;
 use serde::Serialize;
 
-pub(crate) use select::select;
+pub(crate) use select::{newest_running, select};
 pub(crate) use work::{Work, guarded, run_child, silence_panics};
 
 use crate::cancel::{Bell, Cancel, Cancelled, Wake};
@@ -192,14 +192,18 @@ impl JobTable {
         let cancel = Cancel::new().map_err(|error| cannot_start(&start.name, &error))?;
         let mut jobs = self.jobs();
         let id = jobs.keys().next_back().map_or(1, |last| last + 1);
-        let journal = Journal::of_job(Arc::clone(&self.screen), id, start.foreground, start.log);
+        let journal = Journal::of_job(Arc::clone(&self.screen), id, start.foreground);
         let job = Arc::new(Job {
             id,
             name: start.name,
             line: start.line,
             started: clock::now(),
             cancel,
-            output: self.notices.for_job(journal).with_json(start.json),
+            output: self
+                .notices
+                .for_job(journal)
+                .with_json(start.json)
+                .with_log(start.log),
             progress: Arc::default(),
             life: Mutex::new(Life {
                 state: State::Running,
@@ -349,4 +353,103 @@ impl Event for Ended<'_> {
 
 fn cannot_start(name: &str, error: &std::io::Error) -> Error {
     Error::Unavailable(format!("cannot start {name}: {}", cause::of(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::output::{Choice, Colours, Surface};
+
+    fn table() -> (Arc<JobTable>, Arc<Screen>) {
+        let bell = Arc::new(Bell::new().expect("an eventfd"));
+        let colours = Colours::resolve(Choice::Never);
+        let screen = Screen::new(Surface::Terminal, colours, Arc::clone(&bell));
+        screen.set_editing(true);
+        let notices = Output::new(Journal::of_shell(Arc::clone(&screen)), false, false);
+        let desk = Arc::new(Desk::new(bell));
+        (
+            Arc::new(JobTable::new(Arc::clone(&screen), notices, desk, true)),
+            screen,
+        )
+    }
+
+    fn start(table: &Arc<JobTable>, work: Work) -> Arc<Job> {
+        let start = Start {
+            name: "test".to_owned(),
+            line: "test".to_owned(),
+            foreground: false,
+            json: false,
+            log: None,
+            position: String::new(),
+            work,
+        };
+        table.start(start).expect("a thread")
+    }
+
+    fn wait_for_end(job: &Arc<Job>) -> Status {
+        let never = Cancel::new().expect("an eventfd");
+        let ended = || job.ended().is_some();
+        JobTable::wait(&[Arc::clone(job)], &never, None, ended).expect("not cancelled");
+        job.ended().expect("it ended")
+    }
+
+    #[test]
+    fn a_job_that_panics_ends_with_a_message_and_harms_no_other() {
+        let (table, _screen) = table();
+        let other = start(
+            &table,
+            Box::new(|context| {
+                context
+                    .cancel
+                    .sleep_until(clock::now() + Duration::from_secs(100))?;
+                Ok(Status::OK)
+            }),
+        );
+        let job = start(&table, Box::new(|_| panic!("boom")));
+        assert_eq!(wait_for_end(&job), Status::INTERNAL);
+        let (lines, _) = job.output.journal().lines_after(0);
+        assert_eq!(
+            &*lines[0].text,
+            "test: internal error, please report it: boom"
+        );
+        assert_eq!(other.state(), State::Running);
+        other.stop();
+        assert_eq!(wait_for_end(&other), Status::INTERRUPTED);
+    }
+
+    #[test]
+    fn a_job_that_does_not_end_is_stuck_and_left_alone() {
+        let (table, _screen) = table();
+        let (release, wait) = channel::<()>();
+        let job = start(
+            &table,
+            Box::new(move |_| {
+                let _ = wait.recv();
+                Ok(Status::OK)
+            }),
+        );
+        let never = Cancel::new().expect("an eventfd");
+        let mut told = 0;
+        JobTable::stop(&[Arc::clone(&job)], &never, |count| told = count).expect("not cancelled");
+        assert_eq!((told, job.state()), (1, State::Stuck));
+        assert!(
+            table.running().is_empty(),
+            "nobody is asked about it at the exit"
+        );
+        release.send(()).expect("it waits");
+        assert_eq!(wait_for_end(&job), Status::OK);
+    }
+
+    #[test]
+    fn ended_jobs_stay_for_their_logs_but_not_for_ever() {
+        let (table, _screen) = table();
+        for _ in 0..ENDED_JOBS_MAX + 5 {
+            wait_for_end(&start(&table, Box::new(|_| Ok(Status::OK))));
+        }
+        table.tidy();
+        let listed = table.listed();
+        assert_eq!((listed.len(), listed[0].id), (ENDED_JOBS_MAX, 6));
+    }
 }

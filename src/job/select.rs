@@ -22,6 +22,16 @@ pub(crate) fn select(listed: &[Arc<Job>], words: &[String]) -> Result<Vec<Arc<Jo
     Ok(chosen)
 }
 
+/// The newest running job, or the newest of those that the word names.
+pub(crate) fn newest_running(listed: &[Arc<Job>], word: Option<String>) -> Result<Arc<Job>, Error> {
+    let chosen = select(listed, &[word.unwrap_or_else(|| "all".to_owned())])?;
+    let running = chosen.iter().filter(|job| job.ended().is_none());
+    let newest = running.max_by_key(|job| job.id);
+    newest
+        .cloned()
+        .ok_or_else(|| Error::Negative("no such job runs".to_owned()))
+}
+
 fn is_meant(job: &Job, word: &str) -> bool {
     if word == "all" || word == job.name {
         return true;

@@ -1,11 +1,11 @@
-//! One job's lines: to the screen, into the ring that `logs` shows, into its log file.
+//! One job's lines: to the screen, and into the ring that `logs` shows.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::screen::{Entry, Screen};
-use super::{LogFile, Stream, Tone};
+use super::{Stream, Tone};
 use crate::cancel::Bell;
 
 /// What `logs` can show of a job.
@@ -27,7 +27,6 @@ pub(crate) struct Journal {
     /// Lines in the foreground bear no `[2] `.
     foreground: AtomicBool,
     ring: Mutex<Ring>,
-    file: Mutex<Option<LogFile>>,
 }
 
 #[derive(Default)]
@@ -41,30 +40,19 @@ struct Ring {
 
 impl Journal {
     pub(crate) fn of_shell(screen: Arc<Screen>) -> Arc<Journal> {
-        Journal::new(screen, None, true, None)
+        Journal::new(screen, None, true)
     }
 
-    pub(crate) fn of_job(
-        screen: Arc<Screen>,
-        job: u32,
-        foreground: bool,
-        file: Option<LogFile>,
-    ) -> Arc<Journal> {
-        Journal::new(screen, Some(job), foreground, file)
+    pub(crate) fn of_job(screen: Arc<Screen>, job: u32, foreground: bool) -> Arc<Journal> {
+        Journal::new(screen, Some(job), foreground)
     }
 
-    fn new(
-        screen: Arc<Screen>,
-        job: Option<u32>,
-        foreground: bool,
-        file: Option<LogFile>,
-    ) -> Arc<Journal> {
+    fn new(screen: Arc<Screen>, job: Option<u32>, foreground: bool) -> Arc<Journal> {
         Arc::new(Journal {
             screen,
             job,
             foreground: AtomicBool::new(foreground),
             ring: Mutex::default(),
-            file: Mutex::new(file),
         })
     }
 
@@ -82,14 +70,6 @@ impl Journal {
     }
 
     pub(super) fn write(&self, line: Line) {
-        if let Some(error) = self.append_to_file(&line) {
-            self.screen.push(self.entry(&Line {
-                stream: Stream::Notices,
-                tone: Tone::Bad,
-                json: false,
-                text: format!("log file given up: {error}").into(),
-            }));
-        }
         if self.job.is_some() {
             self.ring
                 .lock()
@@ -105,13 +85,6 @@ impl Journal {
             prefix: self.background_job(),
             line: line.clone(),
         }
-    }
-
-    fn append_to_file(&self, line: &Line) -> Option<std::io::Error> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = file.as_mut()?.append(line).err()?;
-        *file = None;
-        Some(error)
     }
 
     /// The ring's lines from number `after` on (the first is number 0), and the next number.

@@ -20,7 +20,7 @@ pub(crate) use log_file::LogFile;
 pub(crate) use sanitize::Printable;
 pub(crate) use screen::{Screen, Surface};
 
-use crate::clock;
+use crate::{cause, clock};
 
 /// One fact: `Display` is what a person reads, `Serialize` the same as JSON.
 ///
@@ -55,7 +55,12 @@ pub(crate) struct Output {
     json: bool,
     quiet: bool,
     capture: Option<Arc<Capture>>,
+    /// A command inside a command may have a log file besides the outer one's.
+    logs: Vec<Arc<Mutex<Log>>>,
 }
+
+/// What `--log` names, until a write fails.
+type Log = Option<LogFile>;
 
 /// The envelope of an event in JSON.
 #[derive(Serialize)]
@@ -74,11 +79,20 @@ impl Output {
             json,
             quiet,
             capture: None,
+            logs: Vec::new(),
         }
     }
 
     pub(crate) fn with_json(mut self, json: bool) -> Output {
         self.json |= json;
+        self
+    }
+
+    /// Everything goes to this file too.
+    pub(crate) fn with_log(mut self, log: Option<LogFile>) -> Output {
+        if log.is_some() {
+            self.logs.push(Arc::new(Mutex::new(log)));
+        }
         self
     }
 
@@ -107,6 +121,7 @@ impl Output {
             json: self.json,
             quiet: self.quiet,
             capture: None,
+            logs: Vec::new(),
         }
     }
 
@@ -163,18 +178,30 @@ impl Output {
         if let Some(capture) = &self.capture {
             capture.push(&line.text);
         }
+        for error in self.logs.iter().filter_map(|log| append(log, &line)) {
+            self.journal.write(Line {
+                stream: Stream::Notices,
+                tone: Tone::Bad,
+                json: false,
+                text: format!("log file given up: {}", cause::of(&error)).into(),
+            });
+        }
         self.journal.write(line);
     }
 
     fn to_json<E: Event>(&self, event: &E) -> String {
         let job = self.journal.background_job();
-        let record = Record {
-            event,
-            job,
-            time: clock::stamp(),
-        };
-        serde_json::to_string(&record).expect("an event has string keys and no failing fields")
+        let time = clock::stamp();
+        serde_json::to_string(&Record { event, job, time })
+            .expect("an event has string keys and no failing fields")
     }
+}
+
+fn append(log: &Mutex<Log>, line: &Line) -> Option<std::io::Error> {
+    let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let error = log.as_mut()?.append(line).err()?;
+    *log = None;
+    Some(error)
 }
 
 /// What the shell, and a tool about itself, has to say.

@@ -293,7 +293,7 @@ mod tests {
     }
 
     fn flood(screen: &Arc<Screen>, lines: usize) -> Arc<Journal> {
-        let journal = Journal::of_job(Arc::clone(screen), 2, false, None);
+        let journal = Journal::of_job(Arc::clone(screen), 2, false);
         let output = Output::new(Arc::clone(&journal), false, false);
         for number in 0..lines {
             output.emit(&Text {

@@ -92,7 +92,7 @@ pub(crate) fn command(row: Row) -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Print one JSON object per event"),
         );
-    if let Row::Tool(_) = row {
+    if is_job(row) {
         command = command.arg(
             Arg::new("log")
                 .long("log")
@@ -107,9 +107,14 @@ pub(crate) fn command(row: Row) -> clap::Command {
 
 /// What `--log` names.
 pub(crate) fn log_path(row: Row, matches: &ArgMatches) -> Option<&PathBuf> {
+    is_job(row).then(|| matches.get_one("log")).flatten()
+}
+
+/// Whether it gets a thread; the rest of the built-ins ends at once.
+pub(crate) fn is_job(row: Row) -> bool {
     match row {
-        Row::Tool(_) => matches.get_one("log"),
-        Row::Builtin(_) => None,
+        Row::Tool(_) => true,
+        Row::Builtin(builtin) => builtin.waits,
     }
 }
 

@@ -394,6 +394,11 @@ mod tests {
         check("ping -c 3 lo", &["ping -c 3 localhost "]);
         check("stop 1 p", &["stop 1 ping "]);
         check("echo $HO", &["echo $HOST"]);
+        check("upper 127.0.0.1 1", &["upper 127.0.0.1 13000 "]);
+        check(
+            "ping -c 1 --interval 0.5 ro",
+            &["ping -c 1 --interval 0.5 router "],
+        );
         check("help unal", &[]);
         check("help ali", &["help alias "]);
     }

@@ -2,6 +2,7 @@
 
 use clap_complete::Shell as Target;
 
+use super::Shell;
 use super::call::{self, Row};
 use crate::tool::Group;
 
@@ -13,7 +14,7 @@ const GROUPS: [(Group, &str); 4] = [
 ];
 
 /// All commands by group, a line each.
-pub(super) fn overview() -> String {
+fn overview() -> String {
     let mut text = String::new();
     for (group, title) in GROUPS {
         text.push_str(&format!("{title}\n"));
@@ -32,8 +33,20 @@ pub(super) fn overview() -> String {
     text
 }
 
-/// What `COMMAND --help` prints.
-pub(super) fn of(row: Row) -> String {
+impl Shell {
+    /// The overview, or what `TOPIC --help` prints; the error says that there is no such topic.
+    pub(crate) fn help(&self, topic: Option<&str>) -> Result<String, String> {
+        match topic {
+            None => Ok(overview()),
+            Some(topic) => match call::find(topic) {
+                Some(row) => Ok(of(row)),
+                None => Err(call::unknown(topic, &self.scope().alias_names())),
+            },
+        }
+    }
+}
+
+fn of(row: Row) -> String {
     call::command(row)
         .render_help()
         .to_string()

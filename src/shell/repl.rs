@@ -38,7 +38,11 @@ pub(crate) fn run_prompt(shell: &mut Shell, rc_file: Option<PathBuf>) -> Status 
                 let leaves = line.trim() == "exit";
                 remember(shell, &mut editor, &line);
                 shell.session.desk.clear_signals();
-                shell.run_source(Source::new(NAME, &line, Origin::Prompt, 1), &[]);
+                let source = Source::new(NAME, &line, Origin::Prompt, 1);
+                if let Err(panic) = guarded(|| shell.run_source(source, &[])) {
+                    let text = format!("internal error, please report it: {panic}");
+                    shell.out().error(text, Status::INTERNAL.0);
+                }
                 warned &= leaves;
             }
             Line::Dropped => {}

@@ -65,7 +65,10 @@ impl Shell {
         if call.kind() == Kind::Server {
             return self.run_call(&call);
         }
-        let output = output.with_json(call.json());
+        let output = match log_file(&call) {
+            Ok(log) => output.with_json(call.json()).with_log(log),
+            Err(error) => return Ok(self.fail(&call.name, &error)),
+        };
         let (name, label) = (call.name.clone(), self.label());
         run_child(
             &self.context,
@@ -113,7 +116,7 @@ impl Shell {
         match (call.row, self.place) {
             (Row::Builtin(builtin), place) if !builtin.waits || place == Place::Job => {
                 let out = self.context.out.clone();
-                self.context.out = out.clone().with_json(call.json());
+                self.context.out = out.clone().with_json(call.json()).with_log(log_file(call)?);
                 self.nesting += 1;
                 let result = (builtin.run)(self, &call.matches);
                 self.nesting -= 1;
@@ -121,7 +124,12 @@ impl Shell {
                 result
             }
             (Row::Tool(_), Place::Job) if call.kind() == Kind::Foreground => {
-                let out = self.context.out.clone().with_json(call.json());
+                let out = self
+                    .context
+                    .out
+                    .clone()
+                    .with_json(call.json())
+                    .with_log(log_file(call)?);
                 let work = self.work(call.clone());
                 run_child(&self.context, &call.name, self.label(), out, None, work)
             }
@@ -168,7 +176,7 @@ impl Shell {
                 .expand(&list.first)
                 .and_then(|words| self.resolve(&words))
             {
-                Ok(call) if is_job(&call) => self.start_alone(call),
+                Ok(call) if call::is_job(call.row) => self.start_alone(call),
                 Ok(call) => self.start_list(list, call.name),
                 Err(status) => return status,
             }
@@ -218,14 +226,6 @@ impl Shell {
     fn tell_started(&self, job: &Job) {
         self.out()
             .notice(format!("[{}] started: {}", job.id, job.line));
-    }
-}
-
-/// Whether it is worth a thread by itself; the rest of the built-ins ends at once.
-fn is_job(call: &Call) -> bool {
-    match call.row {
-        Row::Tool(_) => true,
-        Row::Builtin(builtin) => builtin.waits,
     }
 }
 

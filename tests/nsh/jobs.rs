@@ -149,6 +149,19 @@ fn a_job_logs_to_a_file_whatever_the_screen_shows() {
         matches("20...T... listening on 127.0.0.1:...\n", &log),
         "{log:?} {ran:?}"
     );
+    place.run(&[
+        "-c",
+        "repeat -n 2 repeat -n 1 --log in.log expect --log deep.log x -- echo x",
+    ]);
+    let (inner, deep) = (place.read("in.log"), place.read("deep.log"));
+    assert!(
+        matches(
+            "20... x\n20... ok: 'x' from 'echo x'\n20... x\n20...",
+            &inner
+        ),
+        "{inner}"
+    );
+    assert_eq!(deep.lines().count(), 4, "{deep}");
     let ran = place.run(&["-c", "upper --server --log /nonexistent/x"]);
     let stderr = "upper: cannot append to log file '/nonexistent/x': No such file or directory\n";
     assert_eq!((ran.stderr.as_str(), ran.status), (stderr, 2));

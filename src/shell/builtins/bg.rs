@@ -3,7 +3,7 @@
 use clap::{ArgMatches, CommandFactory, Parser};
 
 use super::{Builtin, read};
-use crate::job::select;
+use crate::job::newest_running;
 use crate::shell::Shell;
 use crate::tool::{Error, Example, Group, Manual, Status};
 
@@ -38,13 +38,7 @@ struct Arguments {
 
 fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments: Arguments = read(matches)?;
-    let mut jobs = match arguments.job {
-        Some(word) => select(&shell.session.jobs.listed(), &[word])?,
-        None => shell.session.jobs.running(),
-    };
-    jobs.retain(|job| job.ended().is_none());
-    let newest = jobs.iter().max_by_key(|job| job.id);
-    let job = newest.ok_or_else(|| Error::Negative("no such job runs".to_owned()))?;
+    let job = newest_running(&shell.session.jobs.listed(), arguments.job)?;
     shell
         .out()
         .notice(format!("[{}] runs in the background: {}", job.id, job.line));

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, CommandFactory, Parser};
 
 use super::{Builtin, read};
-use crate::job::{Job, select};
+use crate::job::{Job, newest_running};
 use crate::shell::Shell;
 use crate::tool::{Error, Example, Group, Manual, Status};
 
@@ -41,14 +41,8 @@ struct Arguments {
 
 fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments: Arguments = read(matches)?;
-    let mut jobs = shell.session.jobs.running();
-    if let Some(word) = arguments.job {
-        jobs = select(&shell.session.jobs.listed(), &[word])?;
-        jobs.retain(|job| job.ended().is_none());
-    }
-    let newest = jobs.iter().max_by_key(|job| job.id);
-    let job = newest.ok_or_else(|| Error::Negative("no such job runs".to_owned()))?;
-    shell.hold_again(job)
+    let job = newest_running(&shell.session.jobs.listed(), arguments.job)?;
+    shell.hold_again(&job)
 }
 
 impl Shell {

@@ -4,7 +4,7 @@ use clap::{ArgMatches, CommandFactory, Parser, ValueHint};
 
 use super::{Builtin, read};
 use crate::output::Text;
-use crate::shell::{Shell, call, manual};
+use crate::shell::Shell;
 use crate::tool::{Error, Example, Group, Manual, Status};
 
 pub(super) const BUILTIN: Builtin = Builtin {
@@ -37,20 +37,15 @@ struct Arguments {
 
 fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments: Arguments = read(matches)?;
-    let text = match arguments.topic {
-        None => manual::overview(),
-        Some(topic) => match call::find(&topic) {
-            Some(row) => manual::of(row),
-            None => {
-                let status = Status::UNKNOWN_COMMAND;
-                shell.out().error(
-                    call::unknown(&topic, &shell.scope().alias_names()),
-                    status.0,
-                );
-                return Ok(status);
-            }
-        },
-    };
-    shell.out().emit(&Text { text });
-    Ok(Status::OK)
+    match shell.help(arguments.topic.as_deref()) {
+        Ok(text) => {
+            shell.out().emit(&Text { text });
+            Ok(Status::OK)
+        }
+        Err(text) => {
+            let status = Status::UNKNOWN_COMMAND;
+            shell.out().error(text, status.0);
+            Ok(status)
+        }
+    }
 }

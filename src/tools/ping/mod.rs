@@ -1,5 +1,6 @@
 //! `ping`: ICMP echo (RFC 792, RFC 4443) to a host.
 
+mod answer;
 mod probes;
 mod report;
 
@@ -12,13 +13,14 @@ use nix::poll::PollFlags;
 
 use crate::cancel::Wake;
 use crate::cause;
-use crate::net::icmp::{IcmpSocket, Mode, Received};
+use crate::net::icmp::IcmpSocket;
 use crate::net::resolve::{Family, resolve};
 use crate::net::{self, random};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
-use crate::wire::icmp::{self, ECHO_HEADER_OCTETS, Echo, Message, Problem, Version};
-use crate::wire::{self, ip};
+use crate::wire;
+use crate::wire::icmp::{ECHO_HEADER_OCTETS, Echo, Version};
 use crate::{clock, duration};
+use answer::{Answer, Own, message_of};
 use probes::{Plan, Probes, Reply, Step};
 use report::{Event, Percent, Statistics};
 
@@ -160,22 +162,6 @@ struct Ping<'a> {
     version: Version,
     payload: Vec<u8>,
     probes: Probes,
-}
-
-/// What a received message is to this ping.
-enum Answer {
-    Reply {
-        sequence_number: u16,
-        octets: usize,
-        intact: bool,
-    },
-    Problem {
-        sequence_number: u16,
-        problem: Problem,
-    },
-    Corrupted,
-    /// Another process's, or no answer at all.
-    Foreign,
 }
 
 impl Ping<'_> {
@@ -334,85 +320,5 @@ impl Ping<'_> {
             ));
         }
         self.context.summarize(summary);
-    }
-}
-
-/// The ICMP message in what was received, and the hop limit it came with.
-fn message_of<'a>(
-    received: &Received<'a>,
-    version: Version,
-    mode: Mode,
-) -> (Result<&'a [u8], wire::Error>, Option<u8>) {
-    if version == Version::V6 || mode == Mode::Datagram || received.problem.is_some() {
-        return (Ok(received.octets), received.hop_limit);
-    }
-    match ip::Packet::parse(received.octets) {
-        Ok(packet) => (Ok(packet.payload), Some(packet.hop_limit)),
-        Err(error) => (Err(error), None),
-    }
-}
-
-/// How this ping's own messages are told from others.
-struct Own<'a> {
-    identifier: u16,
-    address: SocketAddr,
-    payload: &'a [u8],
-}
-
-impl Own<'_> {
-    fn recognise(
-        &self,
-        received: &Received,
-        message: Result<&[u8], wire::Error>,
-        version: Version,
-    ) -> Answer {
-        let Ok(message) = message else {
-            return Answer::Foreign;
-        };
-        if let Some(queued) = received.problem {
-            let problem = Problem::new(version, queued.kind, queued.code, queued.info);
-            return match (problem, icmp::parse_quoted_request(version, message)) {
-                (Some(problem), Ok(echo)) if echo.identifier == self.identifier => {
-                    Answer::Problem {
-                        sequence_number: echo.sequence_number,
-                        problem,
-                    }
-                }
-                _ => Answer::Foreign,
-            };
-        }
-        match Message::parse(version, message) {
-            Ok(Message::EchoReply(echo)) => self.recognise_reply(received, &echo),
-            Ok(Message::Problem { problem, quote }) => {
-                match icmp::parse_quoted_packet(version, quote) {
-                    Ok((packet, echo))
-                        if packet.destination == self.address.ip()
-                            && echo.identifier == self.identifier =>
-                    {
-                        Answer::Problem {
-                            sequence_number: echo.sequence_number,
-                            problem,
-                        }
-                    }
-                    _ => Answer::Foreign,
-                }
-            }
-            // Whose it was is not certain, but it came from the host that is asked.
-            Err(wire::Error::Checksum) if received.from == self.address.ip() => Answer::Corrupted,
-            Ok(Message::Other { .. }) | Err(_) => Answer::Foreign,
-        }
-    }
-
-    fn recognise_reply(&self, received: &Received, echo: &Echo) -> Answer {
-        let cookie = |payload: &[u8]| payload.get(..COOKIE_OCTETS).map(<[u8]>::to_vec);
-        let is_own = echo.identifier == self.identifier && received.from == self.address.ip();
-        if !is_own || cookie(echo.payload) != cookie(self.payload) {
-            return Answer::Foreign;
-        }
-        Answer::Reply {
-            sequence_number: echo.sequence_number,
-            octets: ECHO_HEADER_OCTETS + echo.payload.len(),
-            intact: echo.payload == self.payload,
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod client;
 mod server;
+mod stream;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
