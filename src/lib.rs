@@ -22,8 +22,8 @@
 //! - Imports point one way: `cli -> session -> shell -> job, tools -> tool -> output, input,
 //!   cancel, clock`, and `tools -> net -> cancel`, `tools -> wire`. `wire` knows no sockets,
 //!   clock or threads. No tool imports another.
-//! - Every wait of a job goes through [`cancel`], so that `stop` ends it within milliseconds.
-//! - Only [`output`] and the line editor write to the terminal.
+//! - Every wait of a job goes through `cancel`, so that `stop` ends it within milliseconds.
+//! - Only `output` and the line editor write to the terminal.
 //! - Nothing that a peer sends can panic, grow without a named limit, or steer the terminal.
 
 mod cancel;

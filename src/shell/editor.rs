@@ -2,6 +2,7 @@
 //! terminals don't harm it.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,20 @@ pub(super) struct Editor {
     inner: rustyline::Editor<Helper, FileHistory>,
     history_file: Option<PathBuf>,
     reserve: Vec<File>,
+}
+
+thread_local! {
+    /// The thread that holds the terminal has the editor; what is typed ahead waits in it.
+    static EDITOR: RefCell<Option<Editor>> = const { RefCell::new(None) };
+}
+
+pub(super) fn install(editor: Editor) {
+    EDITOR.set(Some(editor));
+}
+
+/// Does something with the editor, where there is one.
+pub(super) fn with<T>(work: impl FnOnce(&mut Editor) -> T) -> Option<T> {
+    EDITOR.with_borrow_mut(|editor| editor.as_mut().map(work))
 }
 
 pub(super) enum Trouble {
@@ -84,9 +99,28 @@ impl Editor {
 
     /// A line, or `None` at Ctrl-D.
     pub(super) fn read(&mut self, jobs: &JobTable) -> Result<Option<String>, Trouble> {
-        let prompt = prompt(jobs.running().len());
+        self.edit(&prompt(jobs.running().len()))
+    }
+
+    /// A line for a tool that asks: no history, no completion, and a secret is not shown.
+    pub(super) fn ask(&mut self, prompt: &str, secret: bool) -> Result<Option<String>, Trouble> {
+        let history = std::mem::replace(self.inner.history_mut(), FileHistory::new());
+        self.set_asking(Some(Asking { secret }));
+        let line = self.edit(prompt);
+        self.set_asking(None);
+        *self.inner.history_mut() = history;
+        line
+    }
+
+    fn set_asking(&mut self, asking: Option<Asking>) {
+        if let Some(helper) = self.inner.helper_mut() {
+            helper.asking = asking;
+        }
+    }
+
+    fn edit(&mut self, prompt: &str) -> Result<Option<String>, Trouble> {
         self.reserve.clear();
-        let line = self.inner.readline(&prompt);
+        let line = self.inner.readline(prompt);
         self.reserve_descriptors();
         match line {
             Ok(line) => Ok(Some(line)),
@@ -133,6 +167,11 @@ struct Helper {
     scope: Arc<Mutex<Scope>>,
     from_history: HistoryHinter,
     colour: bool,
+    asking: Option<Asking>,
+}
+
+struct Asking {
+    secret: bool,
 }
 
 impl Helper {
@@ -142,6 +181,7 @@ impl Helper {
             scope,
             from_history: HistoryHinter::new(),
             colour: session.screen.colours().in_editor(),
+            asking: None,
         }
     }
 
@@ -164,6 +204,9 @@ impl Completer for Helper {
         position: usize,
         _: &rustyline::Context<'_>,
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        if self.asking.is_some() {
+            return Ok((position, Vec::new()));
+        }
         let state = complete::State::of(&self.session, &self.scope());
         let (start, candidates) = complete::complete(&line[..position], &state);
         let pairs = candidates.into_iter().map(|candidate| Pair {
@@ -184,7 +227,7 @@ impl Hinter for Helper {
         position: usize,
         context: &rustyline::Context<'_>,
     ) -> Option<String> {
-        if position < line.len() || line.contains('\n') {
+        if self.asking.is_some() || position < line.len() || line.contains('\n') {
             return None;
         }
         self.from_history
@@ -196,10 +239,11 @@ impl Hinter for Helper {
 
 impl Highlighter for Helper {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
-        if self.colour {
-            Cow::Owned(highlight::line(line, &self.scope()))
-        } else {
-            Cow::Borrowed(line)
+        match self.asking {
+            // As wide as the line, so that the cursor is where it should be.
+            Some(Asking { secret: true }) => Cow::Owned(" ".repeat(line.chars().count())),
+            None if self.colour => Cow::Owned(highlight::line(line, &self.scope())),
+            Some(Asking { secret: false }) | None => Cow::Borrowed(line),
         }
     }
 
@@ -230,14 +274,15 @@ impl Highlighter for Helper {
     }
 
     fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
-        self.colour
+        self.colour || self.asking.is_some()
     }
 }
 
 impl Validator for Helper {
     /// Enter goes on to another line while a quote is open, or after `\` and `&&`.
     fn validate(&self, context: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        let unfinished = grammar::parse(context.input()).is_err_and(|error| error.is_unfinished());
+        let unfinished = self.asking.is_none()
+            && grammar::parse(context.input()).is_err_and(|error| error.is_unfinished());
         Ok(if unfinished {
             ValidationResult::Incomplete
         } else {

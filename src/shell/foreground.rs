@@ -6,9 +6,11 @@ use std::sync::Arc;
 use nix::libc::{SIGINT, SIGTSTP};
 use nix::poll::PollFlags;
 
+use super::editor::{self, Trouble};
+use super::plain::{self, Read};
 use super::{Place, Shell, terminal};
-use crate::input::Question;
-use crate::job::{Job, JobTable};
+use crate::input::{Answer, Question};
+use crate::job::{Job, JobTable, guarded};
 use crate::tool::{Error, Status};
 
 impl Shell {
@@ -83,11 +85,42 @@ impl Shell {
     }
 
     fn answer(&self, question: &Question) {
-        self.session.screen.drain();
-        question.answer(terminal::ask(
-            &self.session,
-            &question.prompt,
-            question.secret,
-        ));
+        let session = &self.session;
+        session.screen.drain();
+        session.screen.set_editing(true);
+        let edited =
+            editor::with(|editor| guarded(|| editor.ask(&question.prompt, question.secret)));
+        session.screen.set_editing(false);
+        question.answer(match edited {
+            Some(Ok(Ok(Some(line)))) => Answer::Line(line),
+            Some(Ok(Ok(None))) => Answer::End,
+            Some(Ok(Err(Trouble::Interrupted))) => {
+                session.desk.put_signal(SIGINT);
+                Answer::End
+            }
+            Some(Ok(Err(Trouble::Failed(error)))) => Answer::Failed(error.to_string()),
+            Some(Err(panic)) => Answer::Failed(panic),
+            None => self.answer_plainly(question),
+        });
+    }
+
+    fn answer_plainly(&self, question: &Question) -> Answer {
+        let screen = &self.session.screen;
+        screen.prompt(&question.prompt);
+        terminal::set_echo(!question.secret);
+        let read = plain::read_line(&self.session);
+        terminal::set_echo(true);
+        if question.secret {
+            screen.prompt("\n");
+        }
+        match read {
+            Read::Line(octets) => Answer::Line(String::from_utf8_lossy(&octets).into_owned()),
+            Read::End => Answer::End,
+            Read::Interrupted => {
+                self.session.desk.put_signal(SIGINT);
+                Answer::End
+            }
+            Read::Failed(error) => Answer::Failed(error.to_string()),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use super::editor::Editor;
+use super::editor::{self, Editor, Trouble};
 use super::plain::{self, Read};
 use super::source::{self, Origin, Source};
 use super::{Shell, grammar, history, terminal};
@@ -26,17 +26,17 @@ enum Line {
 /// Runs commands as they are typed, until `exit` or Ctrl-D.
 pub(crate) fn run_prompt(shell: &mut Shell, rc_file: Option<PathBuf>) -> Status {
     run_rc_file(shell, rc_file);
-    let mut editor = open_editor(shell);
+    open_editor(shell);
     let mut warned = false;
     while shell.exit.is_none() {
         shell.session.jobs.tidy();
         shell.session.screen.drain();
         shell.interrupted = false;
-        match read(shell, &mut editor) {
+        match read(shell) {
             Line::Text(line) if line.trim().is_empty() => {}
             Line::Text(line) => {
                 let leaves = line.trim() == "exit";
-                remember(shell, &mut editor, &line);
+                remember(shell, &line);
                 shell.session.desk.clear_signals();
                 let source = Source::new(NAME, &line, Origin::Prompt, 1);
                 if let Err(panic) = guarded(|| shell.run_source(source, &[])) {
@@ -85,23 +85,21 @@ fn run_rc_file(shell: &mut Shell, rc_file: Option<PathBuf>) {
 }
 
 /// The line editor where there is a terminal that it can use.
-fn open_editor(shell: &Shell) -> Option<Editor> {
+fn open_editor(shell: &Shell) {
     let capable = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
     if !capable || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        start_plain_printer(shell);
-        return None;
+        return start_plain_printer(shell);
     }
     match Editor::open(&shell.session, Arc::clone(&shell.scope)) {
         Ok(editor) => {
             terminal::hold_keys();
-            Some(editor)
+            editor::install(editor);
         }
         Err(error) => {
             shell.out().warn(format!(
                 "no line editor here ({error}); plain input instead"
             ));
             start_plain_printer(shell);
-            None
         }
     }
 }
@@ -111,35 +109,28 @@ fn start_plain_printer(shell: &Shell) {
     let _ = shell.session.screen.start_printer(None);
 }
 
-fn read(shell: &Shell, editor: &mut Option<Editor>) -> Line {
-    if let Some(editor) = editor {
-        let session = &shell.session;
-        session.screen.set_editing(true);
-        // It panics when its descriptors are above 1023, and fails when there are none left.
-        let line = guarded(|| editor.read(&session.jobs));
-        session.screen.set_editing(false);
-        match line {
-            Ok(Ok(Some(line))) => return Line::Text(line),
-            Ok(Ok(None)) => return Line::End,
-            Ok(Err(super::editor::Trouble::Interrupted)) => return Line::Dropped,
-            Ok(Err(super::editor::Trouble::Failed(error))) => {
-                shell.out().warn(format!(
-                    "the line editor failed ({error}); plain input this once"
-                ));
-            }
-            Err(panic) => {
-                shell.out().warn(format!(
-                    "the line editor failed ({panic}); plain input this once"
-                ));
-            }
-        }
-        shell.session.screen.drain();
-        terminal::restore();
-        let line = read_plainly(shell);
-        terminal::hold_keys();
-        return line;
-    }
-    read_plainly(shell)
+fn read(shell: &Shell) -> Line {
+    let session = &shell.session;
+    session.screen.set_editing(true);
+    // It panics when its descriptors are above 1023, and fails when there are none left.
+    let line = editor::with(|editor| guarded(|| editor.read(&session.jobs)));
+    session.screen.set_editing(false);
+    let trouble = match line {
+        None => return read_plainly(shell),
+        Some(Ok(Ok(Some(line)))) => return Line::Text(line),
+        Some(Ok(Ok(None))) => return Line::End,
+        Some(Ok(Err(Trouble::Interrupted))) => return Line::Dropped,
+        Some(Ok(Err(Trouble::Failed(error)))) => error.to_string(),
+        Some(Err(panic)) => panic,
+    };
+    shell.out().warn(format!(
+        "the line editor failed ({trouble}); plain input this once"
+    ));
+    session.screen.drain();
+    terminal::restore();
+    let line = read_plainly(shell);
+    terminal::hold_keys();
+    line
 }
 
 /// A line, and those that belong to it because a quote is open or `&&` ends it.
@@ -177,7 +168,7 @@ fn read_plainly(shell: &Shell) -> Line {
     }
 }
 
-fn remember(shell: &Shell, editor: &mut Option<Editor>, line: &str) {
+fn remember(shell: &Shell, line: &str) {
     if !history::is_kept(line) {
         return;
     }
@@ -190,10 +181,7 @@ fn remember(shell: &Shell, editor: &mut Option<Editor>, line: &str) {
         history.lines.push(line.to_owned());
     }
     drop(history);
-    if let Some(error) = editor
-        .as_mut()
-        .and_then(|editor| editor.remember(line).err())
-    {
+    if let Some(Err(error)) = editor::with(|editor| editor.remember(line)) {
         shell
             .out()
             .warn(format!("history is kept for this session only: {error}"));

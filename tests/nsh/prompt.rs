@@ -423,9 +423,22 @@ fn a_tool_asks_at_the_prompt_and_a_secret_is_not_shown() {
     terminal.see_at_cursor("key?");
     terminal.type_keys("hunter2\r");
     terminal.see_at_cursor("nsh>");
-    assert!(!terminal.everything().contains("hunter2"));
+    assert!(!terminal.everything().contains("hunter"));
     terminal.type_keys("echo got ${KEY:-nothing}\r");
     terminal.see("got hunter2");
+}
+
+#[test]
+fn answers_typed_ahead_reach_who_asks() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("ask A\rone\rask --secret B\rtwo\recho $A $B\r");
+    terminal.see("one two");
+    assert_eq!(
+        terminal.everything().matches("two").count(),
+        1,
+        "shown by echo only"
+    );
 }
 
 #[test]
