@@ -177,16 +177,21 @@ fn serve_on(shell: &Shell, status: Status) -> Status {
             jobs(running.len())
         ));
     }
-    for job in &running {
-        job.progress.watch(&session.desk.bell);
-    }
-    while !session.jobs.running().is_empty() && session.screen.lost().is_none() {
+    while session.screen.lost().is_none() {
+        session.desk.bell.clear();
+        // Jobs may have started others.
+        let running = session.jobs.running();
+        for job in &running {
+            job.progress.watch(&session.desk.bell);
+        }
         if session.desk.take_signal() == Some(SIGINT) {
             return Status::INTERRUPTED;
         }
+        if running.iter().all(|job| job.ended().is_some()) {
+            break;
+        }
         let bell = session.desk.bell.as_fd();
         let _ = shell.context.cancel.wait(bell, PollFlags::POLLIN, None);
-        session.desk.bell.clear();
     }
     status
 }

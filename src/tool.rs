@@ -121,7 +121,12 @@ impl Progress {
     pub(crate) fn watch(&self, bell: &Arc<Bell>) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|watcher| watcher.strong_count() > 0);
-        watchers.push(Arc::downgrade(bell));
+        if !watchers
+            .iter()
+            .any(|watcher| watcher.as_ptr() == Arc::as_ptr(bell))
+        {
+            watchers.push(Arc::downgrade(bell));
+        }
     }
 
     pub(crate) fn ring(&self) {

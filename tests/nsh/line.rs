@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
-use super::support::{matches, place, run};
+use super::support::{matches, place, run, skipped};
 
 #[track_caller]
 fn check(line: &str, stdout: &str, stderr: &str, status: i32) {
@@ -267,7 +267,7 @@ fn a_reader_that_has_seen_enough_ends_nsh_quietly() {
 fn a_full_disk_is_told() {
     let full = std::fs::File::options().write(true).open("/dev/full");
     let Ok(full) = full else {
-        println!("SKIPPED: there is no /dev/full here");
+        skipped("there is no /dev/full here");
         return;
     };
     let place = place();

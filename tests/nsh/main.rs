@@ -1,7 +1,5 @@
 //! nsh from outside: the built program, in a fresh folder, as its users meet it.
 
-#![expect(clippy::print_stdout, reason = "tests say what they skipped")]
-
 mod jobs;
 mod line;
 mod ping;

@@ -314,7 +314,11 @@ mod tests {
             }
         }
         let Some(answers) = ask_bash(&sources) else {
-            println!("skipped: there is no bash to compare with");
+            use std::io::Write;
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: there is no bash to compare with"
+            );
             return;
         };
         for (source, bash) in sources.iter().zip(answers) {
