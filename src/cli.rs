@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueHint};
 
 use crate::output::Choice;
@@ -49,16 +50,14 @@ struct Cli {
     /// Print a completion script for another shell
     #[arg(long, value_name = "SHELL")]
     completions: Option<clap_complete::Shell>,
-    /// A script to run; '-' is stdin
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    file: Option<String>,
-    /// $1, $2, ... of the script or line
+    /// A script to run ('-' is stdin), and its arguments: $1, $2, ...
     #[arg(
-        value_name = "ARG",
+        value_name = "FILE [ARG]",
+        value_hint = ValueHint::FilePath,
         trailing_var_arg = true,
         allow_hyphen_values = true
     )]
-    arguments: Vec<String>,
+    words: Vec<String>,
 }
 
 pub(crate) fn run() -> Status {
@@ -73,6 +72,18 @@ pub(crate) fn run() -> Status {
             };
         }
     };
+    // Options behind FILE are the script's; what stands in FILE's place and is none is an error.
+    if let Some(word) = cli
+        .words
+        .first()
+        .filter(|word| word.len() > 1 && word.starts_with('-'))
+    {
+        let text = format!("unexpected argument '{word}' found");
+        let _ = Cli::command()
+            .error(ErrorKind::UnknownArgument, text)
+            .print();
+        return Status::USAGE;
+    }
     if cli.man {
         return match shell::man_page(Cli::command()) {
             Ok(page) => print(&page),
@@ -92,23 +103,28 @@ pub(crate) fn run() -> Status {
 }
 
 fn face(cli: Cli) -> Face {
-    let arguments = cli.arguments;
-    match (cli.command, cli.file) {
-        (Some(line), first) => Face::Line {
+    let mut words = cli.words;
+    if let Some(line) = cli.command {
+        return Face::Line {
             line,
-            arguments: first.into_iter().chain(arguments).collect(),
-        },
-        (None, Some(file)) if file != "-" => Face::Script {
+            arguments: words,
+        };
+    }
+    if words.is_empty() && io::stdin().is_terminal() {
+        let rc_file = if cli.norc {
+            None
+        } else {
+            cli.rcfile.or_else(default_rc_file)
+        };
+        return Face::Prompt { rc_file };
+    }
+    let arguments = words.split_off(words.len().min(1));
+    match words.pop() {
+        Some(file) if file != "-" => Face::Script {
             file: PathBuf::from(file),
             arguments,
         },
-        (None, None) if io::stdin().is_terminal() => Face::Prompt {
-            rc_file: match cli.norc {
-                true => None,
-                false => cli.rcfile.or_else(default_rc_file),
-            },
-        },
-        (None, _) => Face::Stdin { arguments },
+        Some(_) | None => Face::Stdin { arguments },
     }
 }
 

@@ -5,8 +5,10 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::libc::SIGINT;
 use nix::poll::PollFlags;
 
 use crate::cancel::{Bell, Cancel};
@@ -27,6 +29,8 @@ pub(crate) struct Question {
     pub(crate) secret: bool,
     answer: Arc<Mutex<Option<Answer>>>,
     answered: Arc<Bell>,
+    /// Whoever asked has ended.
+    withdrawn: Arc<AtomicBool>,
 }
 
 pub(crate) enum Answer {
@@ -68,14 +72,28 @@ impl Desk {
     }
 
     pub(crate) fn take_question(&self) -> Option<Question> {
-        self.questions
+        let mut questions = self
+            .questions
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+            .unwrap_or_else(PoisonError::into_inner);
+        questions.retain(|question| !question.is_withdrawn());
+        questions.pop_front()
+    }
+
+    /// Takes Ctrl-C back, where there was one.
+    pub(crate) fn take_interrupt(&self) -> bool {
+        let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = signals.len();
+        signals.retain(|signal| *signal != SIGINT);
+        signals.len() < before
     }
 }
 
 impl Question {
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn answer(&self, answer: Answer) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         self.answered.ring();
@@ -112,7 +130,9 @@ impl Input {
         let cannot = |error| Error::Unavailable(format!("cannot ask: {}", cause::of(&error)));
         let answered = Arc::new(Bell::new().map_err(cannot)?);
         let answer = Arc::new(Mutex::new(None));
+        let withdrawn = Arc::new(AtomicBool::new(false));
         let question = Question {
+            withdrawn: Arc::clone(&withdrawn),
             prompt: prompt.to_owned(),
             secret,
             answer: Arc::clone(&answer),
@@ -124,7 +144,11 @@ impl Input {
             .unwrap_or_else(PoisonError::into_inner)
             .push_back(question);
         self.desk.bell.ring();
-        cancel.wait(answered.as_fd(), PollFlags::POLLIN, None)?;
+        if let Err(cancelled) = cancel.wait(answered.as_fd(), PollFlags::POLLIN, None) {
+            withdrawn.store(true, Ordering::SeqCst);
+            self.desk.bell.ring();
+            return Err(cancelled.into());
+        }
         match answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(Answer::Line(line)) => Ok(Some(line)),
             Some(Answer::End) | None => Ok(None),

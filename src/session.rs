@@ -156,7 +156,14 @@ fn run_script(shell: &mut Shell, file: &Path, arguments: &[String]) -> Status {
             shell.exit.unwrap_or(status)
         }
         Err(error) => {
-            shell.out().error(format!("nsh: {error}"), error.status().0);
+            let name = file.display().to_string();
+            let advice = match shell::is_command(&name) {
+                true => format!("; a command goes behind -c: nsh -c '{name} ...'"),
+                false => String::new(),
+            };
+            shell
+                .out()
+                .error(format!("nsh: {error}{advice}"), error.status().0);
             error.status()
         }
     }

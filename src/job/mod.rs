@@ -191,6 +191,7 @@ impl JobTable {
     pub(crate) fn start(self: &Arc<JobTable>, start: Start) -> Result<Arc<Job>, Error> {
         let cancel = Cancel::new().map_err(|error| cannot_start(&start.name, &error))?;
         let mut jobs = self.jobs();
+        tidy(&mut jobs);
         let id = jobs.keys().next_back().map_or(1, |last| last + 1);
         let journal = Journal::of_job(Arc::clone(&self.screen), id, start.foreground);
         let job = Arc::new(Job {
@@ -241,7 +242,7 @@ impl JobTable {
         if tell {
             let seconds = after.as_secs_f64();
             self.notices.tell(&Ended {
-                job: job.id,
+                id: job.id,
                 command: &job.line,
                 status: status.0,
                 seconds,
@@ -250,21 +251,8 @@ impl JobTable {
         job.progress.ring();
     }
 
-    /// Drops a job that ended in the foreground, and the oldest ended ones beyond the limit.
     pub(crate) fn tidy(&self) {
-        let mut jobs = self.jobs();
-        jobs.retain(|_, job| !(job.is_foreground() && job.ended().is_some()));
-        let ended: Vec<u32> = jobs
-            .values()
-            .filter(|job| job.ended().is_some())
-            .map(|job| job.id)
-            .collect();
-        for id in ended
-            .iter()
-            .take(ended.len().saturating_sub(ENDED_JOBS_MAX))
-        {
-            jobs.remove(id);
-        }
+        tidy(&mut self.jobs());
     }
 
     /// Waits until `done` holds, asking again whenever one of the jobs changes.
@@ -315,11 +303,27 @@ impl JobTable {
     }
 }
 
+/// Drops what ended in the foreground, and the oldest ended ones beyond the limit.
+fn tidy(jobs: &mut BTreeMap<u32, Arc<Job>>) {
+    jobs.retain(|_, job| !(job.is_foreground() && job.ended().is_some()));
+    let ended: Vec<u32> = jobs
+        .values()
+        .filter(|job| job.ended().is_some())
+        .map(|job| job.id)
+        .collect();
+    for id in ended
+        .iter()
+        .take(ended.len().saturating_sub(ENDED_JOBS_MAX))
+    {
+        jobs.remove(id);
+    }
+}
+
 /// A background job ended by itself.
 #[derive(Serialize)]
 #[serde(tag = "event", rename = "ended")]
 struct Ended<'a> {
-    job: u32,
+    id: u32,
     command: &'a str,
     status: u8,
     seconds: f64,
@@ -329,14 +333,14 @@ impl fmt::Display for Ended<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let after = duration::human(Duration::from_secs_f64(self.seconds));
         let Ended {
-            job,
+            id,
             command,
             status,
             ..
         } = self;
         write!(
             f,
-            "[{job}] ended with status {status} after {after}: {command}"
+            "[{id}] ended with status {status} after {after}: {command}"
         )
     }
 }

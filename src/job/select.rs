@@ -55,7 +55,7 @@ fn unknown(listed: &[Arc<Job>], word: &str) -> String {
         format!("no job '{word}': there are no jobs")
     } else {
         format!(
-            "no job '{word}': there are {} (see 'jobs')",
+            "no job '{word}'; known are: {} (see 'jobs')",
             known.join(", ")
         )
     }

@@ -105,8 +105,10 @@ impl IcmpSocket {
             match sendmsg(self.socket.as_raw_fd(), &slices, &[], flags, Some(&peer)) {
                 Ok(_) => return Ok(at),
                 Err(Errno::EINTR) => {}
-                Err(Errno::EHOSTUNREACH | Errno::ECONNREFUSED | Errno::EPROTO)
-                    if self.mode == Mode::Datagram && pending < PENDING_ERRORS_MAX =>
+                Err(error)
+                    if is_told_by_icmp(error)
+                        && self.mode == Mode::Datagram
+                        && pending < PENDING_ERRORS_MAX =>
                 {
                     pending += 1;
                 }
@@ -228,7 +230,7 @@ fn take(fd: i32, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Taken>
         Ok(message) => message,
         Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
         // The error that the queue told already.
-        Err(Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::ECONNREFUSED) => return Ok(None),
+        Err(error) if is_told_by_icmp(error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let from = message
@@ -247,6 +249,22 @@ fn take(fd: i32, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Taken>
         read_control(&control, &mut taken);
     }
     Ok(Some(taken))
+}
+
+/// What Linux makes of ICMP errors as a socket's pending error.
+fn is_told_by_icmp(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::EHOSTUNREACH
+            | Errno::ENETUNREACH
+            | Errno::ECONNREFUSED
+            | Errno::EPROTO
+            | Errno::ENOPROTOOPT
+            | Errno::EHOSTDOWN
+            | Errno::EOPNOTSUPP
+            | Errno::EMSGSIZE
+            | Errno::EACCES
+    )
 }
 
 fn read_control(control: &ControlMessageOwned, taken: &mut Taken) {

@@ -35,6 +35,8 @@ pub(crate) enum Error {
          missing"
     )]
     NoDatagram(SocketAddr),
+    #[error("{0} closed the connection without an answer")]
+    Closed(SocketAddr),
     #[error("{0}")]
     TimedOut(String),
 }
@@ -43,6 +45,19 @@ impl From<Cancelled> for Error {
     fn from(Cancelled: Cancelled) -> Error {
         Error::Cancelled
     }
+}
+
+/// Why a server cannot have its address.
+fn cannot_listen(address: SocketAddr, protocol: &str, error: io::Error) -> Error {
+    let what = format!("cannot listen on {address} ({protocol})");
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return Error::NotPermitted(format!(
+            "{what}: this user may not use ports this low; take a higher one, or permit them:\n  \
+             sudo sysctl -w net.ipv4.ip_unprivileged_port_start={}",
+            address.port()
+        ));
+    }
+    Error::System { what, error }
 }
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {

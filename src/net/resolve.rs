@@ -85,7 +85,7 @@ fn ask_system(
         bell.ring();
     };
     thread::Builder::new()
-        .name(format!("resolve {host}"))
+        .name("resolve".to_owned())
         .spawn(ask)
         .map_err(cannot_start)?;
     cancel.wait(answered.as_fd(), PollFlags::POLLIN, None)?;

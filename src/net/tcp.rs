@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use socket2::{Domain, Socket, Type};
 
-use super::Error;
+use super::{Error, cannot_listen};
 use crate::cancel::{Cancel, Wake};
 
 /// Connections that wait to be accepted.
@@ -88,6 +88,10 @@ impl Connection {
         call: &mut dyn FnMut(&mut TcpStream) -> io::Result<usize>,
     ) -> Result<usize, Error> {
         loop {
+            // A peer that never stops sending is never waited for.
+            if self.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
             match call(&mut self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -112,10 +116,7 @@ impl Connection {
 
 /// A listener that does not block.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let cannot = |error| Error::System {
-        what: format!("cannot listen on {address} (TCP)"),
-        error,
-    };
+    let cannot = |error| cannot_listen(address, "TCP", error);
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(cannot)?;
     // A server that was stopped may be started again at once.
     socket.set_reuse_address(true).map_err(cannot)?;

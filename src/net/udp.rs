@@ -12,7 +12,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
 };
 
-use super::Error;
+use super::{Error, cannot_listen};
 use crate::cancel::{Cancel, Wake};
 
 /// The largest payload of a datagram over IPv4.
@@ -27,10 +27,7 @@ pub(crate) struct Datagram {
 
 /// A server's socket that does not block and sees hop limits.
 pub(crate) fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
-    let cannot = |error| Error::System {
-        what: format!("cannot listen on {address} (UDP)"),
-        error,
-    };
+    let cannot = |error| cannot_listen(address, "UDP", error);
     let socket = UdpSocket::bind(address).map_err(cannot)?;
     socket.set_nonblocking(true).map_err(cannot)?;
     let set = match address {

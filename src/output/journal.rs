@@ -1,7 +1,7 @@
 //! One job's lines: to the screen, and into the ring that `logs` shows.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::screen::{Entry, Screen};
@@ -17,15 +17,26 @@ pub(crate) struct Line {
     pub(crate) stream: Stream,
     pub(crate) tone: Tone,
     pub(crate) json: bool,
+    /// As it is shown.
     pub(crate) text: Arc<str>,
+    /// The same for a person where `text` is JSON: what `expect` looks at.
+    pub(crate) human: Option<Arc<str>>,
+}
+
+impl Line {
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.human.as_ref().unwrap_or(&self.text).contains(text)
+    }
 }
 
 pub(crate) struct Journal {
     screen: Arc<Screen>,
     /// The shell itself has no number.
-    job: Option<u32>,
+    pub(crate) job: Option<u32>,
     /// Lines in the foreground bear no `[2] `.
     foreground: AtomicBool,
+    /// How many `logs -f` show its lines in the screen's place.
+    followed: AtomicUsize,
     ring: Mutex<Ring>,
 }
 
@@ -52,6 +63,7 @@ impl Journal {
             screen,
             job,
             foreground: AtomicBool::new(foreground),
+            followed: AtomicUsize::new(0),
             ring: Mutex::default(),
         })
     }
@@ -76,7 +88,15 @@ impl Journal {
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(line.clone());
         }
-        self.screen.push(self.entry(&line));
+        if self.followed.load(Ordering::SeqCst) == 0 {
+            self.screen.push(self.entry(&line));
+        }
+    }
+
+    /// Until it is dropped, the lines go to the ring only.
+    pub(crate) fn mute(&self) -> Mute<'_> {
+        self.followed.fetch_add(1, Ordering::SeqCst);
+        Mute(self)
     }
 
     fn entry(&self, line: &Line) -> Entry {
@@ -105,6 +125,14 @@ impl Journal {
         ring.followers
             .retain(|follower| follower.strong_count() > 0);
         ring.followers.push(Arc::downgrade(bell));
+    }
+}
+
+pub(crate) struct Mute<'a>(&'a Journal);
+
+impl Drop for Mute<'_> {
+    fn drop(&mut self) {
+        self.0.followed.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

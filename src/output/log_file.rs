@@ -20,6 +20,10 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     pub(crate) fn open(path: &Path) -> io::Result<LogFile> {
+        // A device must not be renamed when it is "full", and a pipe may block for ever.
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(io::Error::other("it is not a regular file"));
+        }
         LogFile::open_with_limit(path, FILE_OCTETS_MAX)
     }
 
@@ -34,7 +38,7 @@ impl LogFile {
         })
     }
 
-    /// One write per line, so that a crash loses none and several jobs may share a file.
+    /// One write per line, so that a crash loses none.
     pub(super) fn append(&mut self, line: &Line) -> io::Result<()> {
         // A JSON line carries its time already.
         let text = if line.json {
@@ -84,6 +88,7 @@ mod tests {
                 tone: Tone::Plain,
                 json: true,
                 text,
+                human: None,
             };
             log.append(&line).expect("room on the disk");
         }

@@ -54,7 +54,8 @@ pub(crate) struct Output {
     journal: Arc<Journal>,
     json: bool,
     quiet: bool,
-    capture: Option<Arc<Capture>>,
+    /// An `expect` inside another's command has its own.
+    captures: Vec<Arc<Capture>>,
     /// A command inside a command may have a log file besides the outer one's.
     logs: Vec<Arc<Mutex<Log>>>,
 }
@@ -78,7 +79,7 @@ impl Output {
             journal,
             json,
             quiet,
-            capture: None,
+            captures: Vec::new(),
             logs: Vec::new(),
         }
     }
@@ -99,10 +100,8 @@ impl Output {
     /// What is said through the returned output is also kept, for whoever checks it.
     pub(crate) fn captured(&self) -> (Output, Arc<Capture>) {
         let capture = Arc::new(Capture::default());
-        let output = Output {
-            capture: Some(Arc::clone(&capture)),
-            ..self.clone()
-        };
+        let mut output = self.clone();
+        output.captures.push(Arc::clone(&capture));
         (output, capture)
     }
 
@@ -120,7 +119,7 @@ impl Output {
             journal,
             json: self.json,
             quiet: self.quiet,
-            capture: None,
+            captures: Vec::new(),
             logs: Vec::new(),
         }
     }
@@ -158,25 +157,30 @@ impl Output {
     }
 
     fn write<E: Event>(&self, stream: Stream, event: &E) {
-        let text = if self.json {
-            self.to_json(event)
-        } else {
-            event.to_string()
-        };
-        for line in text.split('\n') {
-            let line = sanitize::line(line, self.json);
+        let human = event.to_string();
+        if self.json {
+            return self.push(Line {
+                stream,
+                tone: Tone::Plain,
+                json: true,
+                text: sanitize::line(&self.to_json(event), true).into(),
+                human: Some(human.into()),
+            });
+        }
+        for line in human.split('\n') {
             self.push(Line {
                 stream,
-                tone: if self.json { Tone::Plain } else { event.tone() },
-                json: self.json,
-                text: line.into(),
+                tone: event.tone(),
+                json: false,
+                text: sanitize::line(line, false).into(),
+                human: None,
             });
         }
     }
 
     fn push(&self, line: Line) {
-        if let Some(capture) = &self.capture {
-            capture.push(&line.text);
+        for capture in &self.captures {
+            capture.push(line.human.as_ref().unwrap_or(&line.text));
         }
         for error in self.logs.iter().filter_map(|log| append(log, &line)) {
             self.journal.write(Line {
@@ -184,6 +188,7 @@ impl Output {
                 tone: Tone::Bad,
                 json: false,
                 text: format!("log file given up: {}", cause::of(&error)).into(),
+                human: None,
             });
         }
         self.journal.write(line);

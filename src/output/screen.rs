@@ -3,6 +3,8 @@
 //! Whoever holds `writer` owns the terminal. While a line is being edited that is the editor,
 //! and only the printer thread may add lines, through the editor's own printer; that call
 //! blocks as long as a completion menu is open, which is why nobody waits for that thread.
+//! What it hands over just as a line is finished appears with the next prompt; the ring has it
+//! in its place.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IsTerminal, Write};
@@ -260,6 +262,7 @@ fn skip_notice(job: u32, lines: u64) -> Entry {
         tone: Tone::Caution,
         json: false,
         text: text.into(),
+        human: None,
     };
     Entry {
         job: Some(job),

@@ -51,7 +51,9 @@ fn nearest(name: &str, aliases: &[String]) -> Option<String> {
         .chain(aliases.iter().cloned());
     names
         .map(|known| (strsim::osa_distance(name, &known), known))
-        .filter(|(distance, known)| *distance <= SUGGESTION_DISTANCE_MAX.min(known.len() - 1))
+        .filter(|(distance, known)| {
+            *distance > 0 && *distance <= SUGGESTION_DISTANCE_MAX.min(known.len() - 1)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }

@@ -17,6 +17,9 @@ pub(super) struct Candidate {
     pub(super) inserted: String,
 }
 
+/// Lines of history that hosts are offered from.
+const HISTORY_LINES_MAX: usize = 200;
+
 /// What there is to offer at this moment.
 #[derive(Default)]
 pub(super) struct State {
@@ -24,7 +27,8 @@ pub(super) struct State {
     variables: Vec<String>,
     /// Numbers and names, with what they run.
     jobs: Vec<(String, String)>,
-    hosts: BTreeSet<String>,
+    /// For the hosts in them.
+    history: Vec<String>,
     ports: Vec<String>,
 }
 
@@ -32,7 +36,7 @@ impl State {
     pub(super) fn of(session: &Session, scope: &Scope) -> State {
         let mut state = State {
             aliases: scope.alias_names(),
-            variables: scope.variables.keys().cloned().collect(),
+            variables: variables(scope),
             ..State::default()
         };
         for job in session.jobs.running() {
@@ -44,16 +48,19 @@ impl State {
                 .extend(listening.iter().map(|address| address.port().to_string()));
         }
         state.jobs.push(("all".to_owned(), String::new()));
-        state.hosts = known_hosts();
         let history = session
             .history
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        state
-            .hosts
-            .extend(history.lines.iter().flat_map(|line| hosts_in(line)));
+        let newest = history.lines.iter().rev().take(HISTORY_LINES_MAX);
+        state.history = newest.cloned().collect();
         state
     }
+}
+
+fn variables(scope: &Scope) -> Vec<String> {
+    let environment = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    scope.variables.keys().cloned().chain(environment).collect()
 }
 
 /// What may stand at the end of `line`, and where the word that it replaces begins.
@@ -137,7 +144,9 @@ enum Place<'a> {
 }
 
 fn place<'a>(row: Row, words: &'a [String], value: &str) -> Place<'a> {
-    let command = call::command(row);
+    // Built, it knows which options take a value.
+    let mut command = call::command(row);
+    command.build();
     let positionals: Vec<&clap::Arg> = command.get_positionals().collect();
     let mut position = 0;
     let mut index = 0;
@@ -237,7 +246,7 @@ fn values(argument: &clap::Arg, value: &str, state: &State) -> Vec<Candidate> {
             .map(|(job, line)| described(job, line))
             .collect(),
         ("port", _) => matching(&mut state.ports.iter()),
-        (_, ValueHint::Hostname) => matching(&mut state.hosts.iter()),
+        (_, ValueHint::Hostname) => matching(&mut hosts(state).iter()),
         (_, ValueHint::FilePath | ValueHint::AnyPath | ValueHint::DirPath) => files(value),
         (_, ValueHint::CommandName) => {
             let names = call::rows().map(|row| row.manual().name);
@@ -303,6 +312,13 @@ fn files(value: &str) -> Vec<Candidate> {
         .collect();
     found.sort_by(|a, b| a.shown.cmp(&b.shown));
     found
+}
+
+/// Those the system knows and those of this session.
+fn hosts(state: &State) -> BTreeSet<String> {
+    let mut hosts = known_hosts();
+    hosts.extend(state.history.iter().flat_map(|line| hosts_in(line)));
+    hosts
 }
 
 /// The names in /etc/hosts and those in ~/.ssh/known_hosts that are not hashed.
@@ -373,7 +389,7 @@ mod tests {
                 ("ping".to_owned(), String::new()),
                 ("all".to_owned(), String::new()),
             ],
-            hosts: BTreeSet::from(["localhost".to_owned(), "router".to_owned()]),
+            history: vec!["ping -c 1 nshrouter".to_owned()],
             ports: vec!["13000".to_owned()],
         }
     }
@@ -391,13 +407,14 @@ mod tests {
         check("pi", &["ping ", "pi3 "]);
         check("echo a; ali", &["echo a; alias "]);
         check("ping --cou", &["ping --count "]);
-        check("ping -c 3 lo", &["ping -c 3 localhost "]);
+        check("ping -c 3 nshr", &["ping -c 3 nshrouter "]);
         check("stop 1 p", &["stop 1 ping "]);
+        check("ping -4 --cou", &["ping -4 --count "]);
         check("echo $HO", &["echo $HOST"]);
         check("upper 127.0.0.1 1", &["upper 127.0.0.1 13000 "]);
         check(
-            "ping -c 1 --interval 0.5 ro",
-            &["ping -c 1 --interval 0.5 router "],
+            "ping -c 1 --interval 0.5 nshr",
+            &["ping -c 1 --interval 0.5 nshrouter "],
         );
         check("help unal", &[]);
         check("help ali", &["help alias "]);
@@ -406,11 +423,11 @@ mod tests {
     #[test]
     fn a_command_inside_a_command() {
         check("repeat -n 3 pin", &["repeat -n 3 ping "]);
-        check("repeat -n 3 ping rou", &["repeat -n 3 ping router "]);
+        check("repeat -n 3 ping nshr", &["repeat -n 3 ping nshrouter "]);
         check("timeout 3s ping --cou", &["timeout 3s ping --count "]);
         check(
-            "expect --status 1 -- ping rou",
-            &["expect --status 1 -- ping router "],
+            "expect --status 1 -- ping nshr",
+            &["expect --status 1 -- ping nshrouter "],
         );
     }
 

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +14,7 @@ use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Cmd, CompletionType, Config, ExternalPrinter, KeyCode, KeyEvent, Modifiers};
 
+use super::reserve::Reserve;
 use super::scope::Scope;
 use super::{Session, complete, grammar, highlight, history};
 use crate::job::JobTable;
@@ -26,7 +26,7 @@ const RESERVED_DESCRIPTORS: usize = 8;
 pub(super) struct Editor {
     inner: rustyline::Editor<Helper, FileHistory>,
     history_file: Option<PathBuf>,
-    reserve: Vec<File>,
+    reserve: Reserve,
 }
 
 thread_local! {
@@ -64,16 +64,13 @@ impl Editor {
         // Ctrl-Z would stop the whole process, and all servers with it.
         inner.bind_sequence(KeyEvent(KeyCode::Char('Z'), Modifiers::CTRL), Cmd::Noop);
         inner.set_helper(Some(Helper::new(session, scope)));
-        let history_file = history::file().filter(|path| {
-            // What is neither a file nor missing may be endless.
-            let usable = path.is_file() || !path.exists();
-            if !usable {
-                let path = path.display();
-                let text = format!("history is kept for this session only: {path} is not a file");
-                session.jobs.notices.warn(text);
-            }
-            usable
-        });
+        // What is neither a file nor missing may be endless.
+        let history_file =
+            history::file().filter(|path| path.is_file() || path.symlink_metadata().is_err());
+        if history_file.is_none() {
+            let text = "history is kept for this session only: there is no folder or file for it";
+            session.jobs.notices.warn(text);
+        }
         if let Some(path) = &history_file {
             // Missing at first.
             let _ = inner.load_history(path);
@@ -93,7 +90,7 @@ impl Editor {
         Ok(Editor {
             inner,
             history_file,
-            reserve: Vec::new(),
+            reserve: Reserve::default(),
         })
     }
 
@@ -119,9 +116,9 @@ impl Editor {
     }
 
     fn edit(&mut self, prompt: &str) -> Result<Option<String>, Trouble> {
-        self.reserve.clear();
+        self.reserve.release();
         let line = self.inner.readline(prompt);
-        self.reserve_descriptors();
+        self.reserve.hold(RESERVED_DESCRIPTORS);
         match line {
             Ok(line) => Ok(Some(line)),
             Err(ReadlineError::Eof) => Ok(None),
@@ -130,20 +127,13 @@ impl Editor {
         }
     }
 
-    fn reserve_descriptors(&mut self) {
-        while self.reserve.len() < RESERVED_DESCRIPTORS {
-            let Ok(file) = File::open("/dev/null") else {
-                return;
-            };
-            self.reserve.push(file);
-        }
-    }
-
     pub(super) fn remember(&mut self, line: &str) -> Result<(), ReadlineError> {
         if self.inner.add_history_entry(line)?
             && let Some(path) = &self.history_file
         {
+            self.reserve.release();
             let result = self.inner.append_history(path);
+            self.reserve.hold(RESERVED_DESCRIPTORS);
             if result.is_err() {
                 // Told once; what is typed stays in memory.
                 self.history_file = None;
@@ -240,7 +230,7 @@ impl Hinter for Helper {
 impl Highlighter for Helper {
     fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
         match self.asking {
-            // As wide as the line, so that the cursor is where it should be.
+            // About as wide as the line, so that the cursor moves.
             Some(Asking { secret: true }) => Cow::Owned(" ".repeat(line.chars().count())),
             None if self.colour => Cow::Owned(highlight::line(line, &self.scope())),
             Some(Asking { secret: false }) | None => Cow::Borrowed(line),

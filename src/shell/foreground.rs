@@ -23,6 +23,9 @@ impl Shell {
             return Ok(job.ended().unwrap_or(Status::OK));
         }
         let status = self.attend(job);
+        while let Some(question) = self.session.desk.take_question() {
+            question.answer(Answer::Failed("nobody attends to the job".to_owned()));
+        }
         self.session.screen.drain();
         self.session.jobs.tidy();
         status
@@ -48,7 +51,12 @@ impl Shell {
                 self.scope().last_background = Some(job.id);
                 return Ok(Status::OK);
             }
-            match desk.take_signal() {
+            let signal = desk.take_signal();
+            if signal.is_some() {
+                // There may be another one.
+                desk.bell.ring();
+            }
+            match signal {
                 Some(SIGINT) if told_to_stop => {
                     self.interrupted = true;
                     job.set_foreground(false);
@@ -74,6 +82,8 @@ impl Shell {
             }
             if let Some(question) = desk.take_question() {
                 self.answer(&question);
+                // The wait for the answer may have taken other rings.
+                desk.bell.ring();
             }
             if self.session.screen.lost().is_some() {
                 job.stop();
@@ -91,6 +101,10 @@ impl Shell {
         let edited =
             editor::with(|editor| guarded(|| editor.ask(&question.prompt, question.secret)));
         session.screen.set_editing(false);
+        if question.is_withdrawn() && edited.is_some() {
+            self.out()
+                .warn("the command that asked has ended; the answer is dropped");
+        }
         question.answer(match edited {
             Some(Ok(Ok(Some(line)))) => Answer::Line(line),
             Some(Ok(Ok(None))) => Answer::End,
@@ -108,13 +122,13 @@ impl Shell {
         let screen = &self.session.screen;
         screen.prompt(&question.prompt);
         terminal::set_echo(!question.secret);
-        let read = plain::read_line(&self.session);
+        let read = plain::read_line(&self.session, &|| !question.is_withdrawn());
         terminal::set_echo(true);
         if question.secret {
             screen.prompt("\n");
         }
         match read {
-            Read::Line(octets) => Answer::Line(String::from_utf8_lossy(&octets).into_owned()),
+            Read::Line(octets) => Answer::Line(String::from_utf8_lossy(&octets).replace('\0', "")),
             Read::End => Answer::End,
             Read::Interrupted => {
                 self.session.desk.put_signal(SIGINT);

@@ -14,10 +14,25 @@ pub(crate) struct History {
     pub(crate) lines: Vec<String>,
 }
 
-/// `$XDG_STATE_HOME/nsh/history`, its folder made where it is missing.
+impl History {
+    pub(super) fn add(&mut self, line: &str) {
+        if self.lines.last().is_some_and(|last| last == line) {
+            return;
+        }
+        self.lines.push(line.to_owned());
+        if self.lines.len() > LINES_MAX {
+            self.lines.remove(0);
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/nsh/history`, its folder made where it is missing and can be.
 pub(super) fn file() -> Option<PathBuf> {
-    let folder = match std::env::var_os("XDG_STATE_HOME").filter(|value| !value.is_empty()) {
-        Some(state) => PathBuf::from(state),
+    let folder = match std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+    {
+        Some(state) => state,
         None => std::env::home_dir()?.join(".local/state"),
     };
     let folder = folder.join("nsh");
@@ -39,16 +54,19 @@ pub(super) fn is_kept(line: &str) -> bool {
     !line.starts_with([' ', '\t']) && !line.trim().is_empty() && !holds_secret(line)
 }
 
-/// `set TOKEN=...`, `--password=...`, `http://user:secret@host/`.
+/// `set TOKEN=...`, `--password ...`, `http://user:secret@host/`.
 fn holds_secret(line: &str) -> bool {
-    const NAMES: [&str; 5] = ["password", "passwd", "secret", "token", "apikey"];
     line.split_whitespace().any(|word| {
-        let lower = word.to_ascii_lowercase().replace(['-', '_'], "");
-        let assigned = lower.split_once('=').is_some_and(|(name, value)| {
-            !value.is_empty() && NAMES.iter().any(|secret| name.contains(secret))
-        });
-        assigned || has_url_password(word)
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let is_given = !value.is_empty() || name.starts_with("--");
+        (is_given && names_secret(name)) || has_url_password(word)
     })
+}
+
+fn names_secret(name: &str) -> bool {
+    const NAMES: [&str; 5] = ["pass", "secret", "token", "apikey", "credential"];
+    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+    name.ends_with("pw") || NAMES.iter().any(|secret| name.contains(secret))
 }
 
 fn has_url_password(word: &str) -> bool {
@@ -83,6 +101,8 @@ mod tests {
             "set MAIL_PASSWORD=hunter2",
             "set API_KEY=1",
             "x --password=hunter2",
+            "x --password hunter2",
+            "set MAIL_PW=hunter2",
             "get https://me:hunter2@host/",
         ] {
             assert!(!is_kept(dropped), "{dropped}");

@@ -70,6 +70,7 @@ pub(crate) fn man_page(cli: clap::Command) -> std::io::Result<Vec<u8>> {
         man.render_options_section(&mut part)?;
         man.render_extra_section(&mut part)?;
         let part = String::from_utf8_lossy(&part).replace(".SH ", ".SS ");
+        let part = part.replace(".SS EXTRA", ".SS \"EXAMPLES, EXIT STATUS\"");
         let manual = row.manual();
         let title = format!("{}: {}", manual.name, manual.summary);
         let title = title

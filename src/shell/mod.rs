@@ -16,6 +16,7 @@ mod manual;
 mod plain;
 mod repl;
 mod report;
+mod reserve;
 mod run;
 mod scope;
 mod signals;
@@ -38,10 +39,15 @@ use crate::tool::{Context, Status};
 use grammar::{AndOr, Command, Operator};
 use history::History;
 use plain::LineReader;
+use reserve::Reserve;
 use scope::Scope;
 
 /// Scripts that source scripts that source scripts ...
 const SOURCES_MAX: usize = 32;
+
+pub(crate) fn is_command(name: &str) -> bool {
+    call::find(name).is_some()
+}
 
 /// What all shells of this process share.
 pub(crate) struct Session {
@@ -53,6 +59,7 @@ pub(crate) struct Session {
     /// A person is at the prompt.
     pub(crate) interactive: bool,
     pub(crate) keep_going: bool,
+    reserve: Mutex<Reserve>,
     /// SIGTERM or SIGHUP came: the thread that serves signals ends the process.
     terminating: AtomicBool,
 }
@@ -98,6 +105,8 @@ impl Session {
         interactive: bool,
         keep_going: bool,
     ) -> Session {
+        let mut reserve = Reserve::default();
+        reserve.hold(run::RESERVED_DESCRIPTORS);
         let stdin = Mutex::default();
         let history = Mutex::default();
         Session {
@@ -108,8 +117,13 @@ impl Session {
             history,
             interactive,
             keep_going,
+            reserve: Mutex::new(reserve),
             terminating: AtomicBool::new(false),
         }
+    }
+
+    fn reserve(&self) -> MutexGuard<'_, Reserve> {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a signal is ending the process, nothing else is to be done or said.
@@ -199,6 +213,10 @@ impl Shell {
     fn run_lists(&mut self, lists: &[AndOr], strict: bool) {
         for list in lists {
             let decisive = self.run_list(list);
+            // Built-ins that end at once see no signals.
+            if self.place == Place::Terminal && self.session.desk.take_interrupt() {
+                self.interrupted = true;
+            }
             if self.interrupted {
                 self.status = Status::INTERRUPTED;
             }
@@ -248,7 +266,7 @@ impl Shell {
         }
     }
 
-    /// The command's words with values in place, aliases resolved.
+    /// The command's words with values in place.
     fn expand(&mut self, command: &Command) -> Result<Vec<String>, Status> {
         let frame = self.frames.last().cloned();
         let arguments = frame.as_ref().map_or(&[][..], |frame| &frame.arguments);
@@ -268,10 +286,6 @@ impl Shell {
                     return Err(self.refuse(unset.offset, &text, Status::USAGE));
                 }
             }
-        }
-        let alias = words.first().and_then(|name| self.scope().alias(name));
-        if let Some(alias) = alias {
-            words.splice(..1, alias);
         }
         Ok(words)
     }

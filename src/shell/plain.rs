@@ -26,14 +26,14 @@ pub(crate) enum Read {
     Failed(io::Error),
 }
 
-/// The next line of stdin. Ctrl-C ends the wait.
-pub(crate) fn read_line(session: &Session) -> Read {
+/// The next line of stdin. Ctrl-C ends the wait, and that it is no longer wanted.
+pub(crate) fn read_line(session: &Session, wanted: &dyn Fn() -> bool) -> Read {
     let mut reader = session.stdin.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         if let Some(line) = reader.take_line() {
             return Read::Line(line);
         }
-        if reader.ended {
+        if reader.ended || !wanted() {
             return Read::End;
         }
         let stdin = io::stdin();
@@ -66,6 +66,9 @@ impl LineReader {
                 let rest = self.waiting.split_off(newline + 1);
                 let mut line = std::mem::replace(&mut self.waiting, rest);
                 line.pop();
+                if line.ends_with(b"\r") {
+                    line.pop();
+                }
                 line
             }
             None if self.waiting.len() > LINE_OCTETS_MAX => std::mem::take(&mut self.waiting),

@@ -35,7 +35,6 @@ pub(crate) fn run_prompt(shell: &mut Shell, rc_file: Option<PathBuf>) -> Status 
         match read(shell) {
             Line::Text(line) if line.trim().is_empty() => {}
             Line::Text(line) => {
-                let leaves = line.trim() == "exit";
                 remember(shell, &line);
                 shell.session.desk.clear_signals();
                 let source = Source::new(NAME, &line, Origin::Prompt, 1);
@@ -43,7 +42,7 @@ pub(crate) fn run_prompt(shell: &mut Shell, rc_file: Option<PathBuf>) -> Status 
                     let text = format!("internal error, please report it: {panic}");
                     shell.out().error(text, Status::INTERNAL.0);
                 }
-                warned &= leaves;
+                warned &= shell.exit.is_some();
             }
             Line::Dropped => {}
             Line::End => shell.exit = Some(shell.status),
@@ -133,22 +132,50 @@ fn read(shell: &Shell) -> Line {
     line
 }
 
-/// A line, and those that belong to it because a quote is open or `&&` ends it.
+/// Lines that belong together, because a quote is open or `&&` ends one.
+#[derive(Default)]
+struct Pending {
+    text: String,
+    missing: Option<char>,
+}
+
+impl Pending {
+    /// Adds a line; true when nothing is open any more, or too much is.
+    fn add(&mut self, line: &str) -> bool {
+        self.text.push_str(line);
+        self.text.push('\n');
+        if self.text.len() > source::LINE_OCTETS_MAX {
+            return true;
+        }
+        // Reading all again is worth it only when the line can end it.
+        if self.missing.is_some_and(|missing| !line.contains(missing)) {
+            return false;
+        }
+        let unfinished = grammar::parse(&self.text)
+            .err()
+            .filter(|error| error.is_unfinished());
+        self.missing = unfinished.as_ref().and_then(|error| error.missing());
+        unfinished.is_none()
+    }
+}
+
+/// A line, and those that belong to it.
 fn read_plainly(shell: &Shell) -> Line {
-    let mut text = String::new();
+    let mut pending = Pending::default();
     let mut prompt = "nsh> ";
     loop {
         shell.session.screen.prompt(prompt);
-        match plain::read_line(&shell.session) {
+        match plain::read_line(&shell.session, &|| true) {
             Read::Line(octets) => match source::decode(&octets, NAME, 1) {
-                Ok(line) => text.push_str(line),
+                Ok(line) if pending.add(line) => return Line::Text(pending.text),
+                Ok(_) => prompt = "> ",
                 Err(error) => {
                     shell.fail(NAME, &error);
                     return Line::Dropped;
                 }
             },
-            Read::End if text.is_empty() => return Line::End,
-            Read::End => return Line::Text(text),
+            Read::End if pending.text.is_empty() => return Line::End,
+            Read::End => return Line::Text(pending.text),
             Read::Interrupted => {
                 shell.out().emit(&Text {
                     text: String::new(),
@@ -160,11 +187,6 @@ fn read_plainly(shell: &Shell) -> Line {
                 return Line::End;
             }
         }
-        if !grammar::parse(&text).is_err_and(|error| error.is_unfinished()) {
-            return Line::Text(text);
-        }
-        text.push('\n');
-        prompt = "> ";
     }
 }
 
@@ -177,9 +199,7 @@ fn remember(shell: &Shell, line: &str) {
         .history
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    if history.lines.last().is_none_or(|last| last != line) {
-        history.lines.push(line.to_owned());
-    }
+    history.add(line);
     drop(history);
     if let Some(Err(error)) = editor::with(|editor| editor.remember(line)) {
         shell
@@ -192,38 +212,35 @@ fn remember(shell: &Shell, line: &str) {
 /// answer what it prints.
 pub(crate) fn run_stdin(shell: &mut Shell, arguments: &[String]) -> Status {
     const NAME: &str = "stdin";
-    let mut text = String::new();
+    let mut pending = Pending::default();
     let (mut line, mut first_line) = (0, 1);
     loop {
-        let ended = match plain::read_line(&shell.session) {
+        let (whole, ended) = match plain::read_line(&shell.session, &|| true) {
             Read::Line(octets) => {
                 line += 1;
                 match source::decode(&octets, NAME, line) {
-                    Ok(decoded) => text.push_str(decoded),
+                    Ok(decoded) => (pending.add(decoded), false),
                     Err(error) => {
                         shell.out().error(error.to_string(), error.status().0);
                         return error.status();
                     }
                 }
-                text.push('\n');
-                false
             }
-            Read::End => true,
+            Read::End => (true, true),
             Read::Interrupted => return Status::INTERRUPTED,
             Read::Failed(error) => {
-                shell
-                    .out()
-                    .error(format!("cannot read stdin: {error}"), Status::USAGE.0);
+                let text = format!("cannot read stdin: {error}");
+                shell.out().error(text, Status::USAGE.0);
                 return Status::USAGE;
             }
         };
-        if !ended && grammar::parse(&text).is_err_and(|error| error.is_unfinished()) {
+        if !whole {
             continue;
         }
+        let text = std::mem::take(&mut pending).text;
         let source = Source::new(NAME, &text, Origin::Stdin, first_line);
         shell.run_source(source, arguments);
         shell.session.screen.drain();
-        text.clear();
         first_line = line + 1;
         if let Some(status) = shell.exit {
             return status;

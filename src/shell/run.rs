@@ -15,6 +15,9 @@ use crate::tool::{Error, Kind, Status};
 /// `repeat repeat repeat ...`: each level takes more of the thread's stack.
 const NESTING_MAX: usize = 64;
 
+/// What a built-in that waits needs: two bells.
+pub(super) const RESERVED_DESCRIPTORS: usize = 2;
+
 /// A command with its arguments read.
 #[derive(Clone)]
 struct Call {
@@ -62,8 +65,11 @@ impl Shell {
             Ok(call) => call,
             Err(status) => return Ok(status),
         };
-        if call.kind() == Kind::Server {
-            return self.run_call(&call);
+        if call.kind() == Kind::Server && deadline.is_none() {
+            let name = &call.name;
+            return Err(Error::Usage(format!(
+                "a server does not end; start it first, then 'expect TEXT from {name}'"
+            )));
         }
         let output = match log_file(&call) {
             Ok(log) => output.with_json(call.json()).with_log(log),
@@ -83,6 +89,7 @@ impl Shell {
     /// Finds the command and reads its arguments. The error is told, and its status returned;
     /// so is help that was asked for.
     fn resolve(&mut self, words: &[String]) -> Result<Call, Status> {
+        let words = &self.without_alias(words);
         let Some(name) = words.first() else {
             return Err(self.fail("nsh", &Error::Usage("there is no command".to_owned())));
         };
@@ -112,6 +119,15 @@ impl Shell {
         }
     }
 
+    /// The words of an alias in its place; they are not looked up again.
+    fn without_alias(&self, words: &[String]) -> Vec<String> {
+        let alias = words.first().and_then(|name| self.scope().alias(name));
+        match alias {
+            Some(alias) => alias.iter().chain(&words[1..]).cloned().collect(),
+            None => words.to_vec(),
+        }
+    }
+
     fn run_call(&mut self, call: &Call) -> Result<Status, Error> {
         match (call.row, self.place) {
             (Row::Builtin(builtin), place) if !builtin.waits || place == Place::Job => {
@@ -135,8 +151,17 @@ impl Shell {
             }
             _ => {
                 // A server goes to the background by itself, once it is ready.
-                let job = self.start(call.clone(), true)?;
-                self.hold(&job)
+                let job = match (self.start(call.clone(), true), call.row) {
+                    // `stop` must run when servers have taken all descriptors.
+                    (Err(Error::Unavailable(_)), Row::Builtin(_)) => {
+                        self.session.reserve().release();
+                        self.start(call.clone(), true)?
+                    }
+                    (started, _) => started?,
+                };
+                let status = self.hold(&job);
+                self.session.reserve().hold(RESERVED_DESCRIPTORS);
+                status
             }
         }
     }

@@ -28,7 +28,8 @@ pub(crate) fn start(session: Arc<Session>) -> io::Result<()> {
         wanted.extend([SIGTSTP, SIGQUIT]);
     }
     // What nohup or a script's `&` made this process ignore stays ignored.
-    wanted.retain(|signal| !ignored_from_the_start(*signal));
+    let ignored = ignored_from_the_start();
+    wanted.retain(|signal| ignored >> (signal - 1) & 1 == 0);
     let mut signals = Signals::new(wanted)?;
     let serve = move || {
         for signal in signals.forever() {
@@ -63,10 +64,10 @@ fn terminate(session: &Arc<Session>, signal: i32) -> ! {
     std::process::exit(i32::from(Status::of_signal(signal).0))
 }
 
-/// From the mask in /proc/self/status; elsewhere than on Linux nothing is known to be ignored.
-fn ignored_from_the_start(signal: i32) -> bool {
+/// A mask of signals; elsewhere than on Linux none is known to be ignored.
+fn ignored_from_the_start() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+    mask.unwrap_or(0)
 }

@@ -36,7 +36,7 @@ impl Source {
     pub(crate) fn new(name: &str, text: &str, origin: Origin, first_line: usize) -> Source {
         Source {
             name: name.to_owned(),
-            text: text.replace("\r\n", "\n"),
+            text: text.replace("\r\n", "\n").trim_end_matches('\r').to_owned(),
             origin,
             first_line,
         }
@@ -58,9 +58,7 @@ impl Source {
         if octets.len() as u64 > SCRIPT_OCTETS_MAX {
             return Err(cannot(&"it is larger than 64 MiB"));
         }
-        let canonical = path
-            .canonicalize()
-            .map_err(|error| cannot(&cause::of(&error)))?;
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let text = decode(&octets, &name, 1)?;
         Ok(Source::new(&name, text, Origin::File(canonical), 1))
     }

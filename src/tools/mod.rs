@@ -17,6 +17,7 @@ impl From<net::Error> for Error {
             net::Error::TimedOut(_) | net::Error::NoDatagram(_) => Error::TimedOut(text),
             net::Error::Resolve { .. }
             | net::Error::System { .. }
+            | net::Error::Closed(_)
             | net::Error::Refused(_)
             | net::Error::PortUnreachable(_) => Error::Unavailable(text),
         }

@@ -160,7 +160,7 @@ fn options_of_nsh() {
     assert!(ran.stdout.starts_with("nsh ") && ran.status == 0, "{ran:?}");
     let ran = run(&["--help"]);
     assert!(
-        ran.stdout.contains("Usage: nsh [OPTIONS] [FILE] [ARG]...") && ran.status == 0,
+        ran.stdout.contains("Usage: nsh [OPTIONS] [FILE [ARG]]...") && ran.status == 0,
         "{ran:?}"
     );
     let ran = run(&["--colour", "never", "-c", "echo x"]);

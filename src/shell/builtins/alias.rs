@@ -5,7 +5,7 @@ use clap::{ArgMatches, CommandFactory, Parser};
 use super::{Builtin, read};
 use crate::output::Text;
 use crate::shell::Shell;
-use crate::shell::grammar::quote;
+use crate::shell::grammar::{self, quote};
 use crate::tool::{Error, Example, Group, Manual, Status};
 
 pub(super) const BUILTIN: Builtin = Builtin {
@@ -59,7 +59,10 @@ fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
         .map(|text| (text, text.split_once('=')))
     {
         Some((_, Some((name, command)))) => define(shell, name, command)?,
-        Some((name, None)) => show(shell, |known| known == name),
+        Some((name, None)) if shell.scope().aliases.contains_key(name) => {
+            show(shell, |known| known == name);
+        }
+        Some((name, None)) => return Err(Error::Negative(format!("no alias '{name}'"))),
         None => show(shell, |_| true),
     }
     Ok(Status::OK)
@@ -71,15 +74,29 @@ fn define(shell: &Shell, name: &str, command: &str) -> Result<(), Error> {
             "'{name}' cannot be an alias: it would need quotes"
         )));
     }
-    match shlex::split(command) {
-        Some(words) if !words.is_empty() => {
-            shell.scope().aliases.insert(name.to_owned(), words);
-            Ok(())
-        }
-        _ => Err(Error::Usage(format!(
-            "'{command}' is not a command with its arguments"
-        ))),
+    let words = one_command(command).ok_or_else(|| {
+        Error::Usage(format!(
+            "'{command}' is not one command with fixed arguments"
+        ))
+    })?;
+    shell.scope().aliases.insert(name.to_owned(), words);
+    Ok(())
+}
+
+/// The words, where there are no operators and variables.
+fn one_command(text: &str) -> Option<Vec<String>> {
+    let lists = grammar::parse(text).ok()?;
+    let [list] = lists.as_slice() else {
+        return None;
+    };
+    if list.background || !list.rest.is_empty() {
+        return None;
     }
+    let words = list.first.words.iter();
+    let words: Result<Vec<_>, _> = words
+        .map(|word| grammar::expand(word, &|_| None, &[]))
+        .collect();
+    Some(words.ok()?.concat())
 }
 
 fn show(shell: &Shell, wanted: impl Fn(&str) -> bool) {

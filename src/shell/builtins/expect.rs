@@ -179,7 +179,7 @@ fn of_job(
     let span = duration::human(within);
     let says = |text: &String| {
         let (lines, _) = job.output.journal().lines_after(0);
-        lines.iter().any(|line| line.text.contains(text.as_str()))
+        lines.iter().any(|line| line.says(text))
     };
     for text in texts {
         let found = loop {
@@ -201,7 +201,10 @@ fn of_job(
         let expected = format!("{no}'{text}' from [{}] {} within {span}", job.id, job.line);
         let instead = (found == not).then(|| {
             let (lines, _) = job.output.journal().lines_after(0);
-            let lines: Vec<&str> = lines.iter().map(|line| &*line.text).collect();
+            let lines: Vec<&str> = lines
+                .iter()
+                .map(|line| &**line.human.as_ref().unwrap_or(&line.text))
+                .collect();
             if found {
                 "it is there".to_owned()
             } else {

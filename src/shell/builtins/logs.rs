@@ -63,6 +63,7 @@ fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
 
 fn follow(shell: &Shell, job: &Job, mut next: u64) -> Result<(), Error> {
     let bell = job.follow()?;
+    let _mute = job.output.journal().mute();
     loop {
         bell.clear();
         let ended = job.ended().is_some();

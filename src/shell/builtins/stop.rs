@@ -52,7 +52,7 @@ struct Arguments {
 #[derive(Serialize)]
 #[serde(tag = "event", rename = "stopped")]
 struct Stopped {
-    job: u32,
+    id: u32,
     command: String,
     /// It did not end in time and is left alone.
     stuck: bool,
@@ -63,16 +63,16 @@ struct Stopped {
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let human = |seconds| duration::human(Duration::from_secs_f64(seconds));
-        let Stopped { job, command, .. } = self;
+        let Stopped { id, command, .. } = self;
         if self.stuck {
             let waited = human(self.stop_seconds);
             return write!(
                 f,
-                "[{job}] does not end, left alone after {waited}: {command}"
+                "[{id}] does not end, left alone after {waited}: {command}"
             );
         }
         let ran = human(self.ran_seconds);
-        write!(f, "[{job}] stopped after {ran}: {command}")
+        write!(f, "[{id}] stopped after {ran}: {command}")
     }
 }
 
@@ -85,7 +85,8 @@ impl Event for Stopped {
 fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments: Arguments = read(matches)?;
     let mut jobs = select(&shell.session.jobs.listed(), &arguments.jobs)?;
-    jobs.retain(|job| job.ended().is_none());
+    let own = shell.out().journal().job;
+    jobs.retain(|job| job.ended().is_none() && Some(job.id) != own);
     let began = clock::now();
     JobTable::stop(&jobs, &shell.context.cancel, |waiting| {
         shell.out().notice(format!("waiting for {waiting} to end"));
@@ -107,7 +108,7 @@ fn stopped(job: &Job, stopping: Duration) -> Stopped {
         _ => (true, clock::now().saturating_duration_since(job.started)),
     };
     Stopped {
-        job: job.id,
+        id: job.id,
         command: job.line.clone(),
         stuck,
         ran_seconds: ran.as_secs_f64(),

@@ -59,10 +59,9 @@ struct Arguments {
 fn run(shell: &mut Shell, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments: Arguments = read(matches)?;
     let mut jobs = select(&shell.session.jobs.listed(), &arguments.jobs)?;
-    if arguments.jobs == ["all"] {
-        // Earlier ends are no news, and a wait in the background would wait for itself.
-        jobs.retain(|job| job.ended().is_none() && job.name != "wait");
-    }
+    // In the background it would wait for itself; and of all, earlier ends are no news.
+    let (own, all) = (shell.out().journal().job, arguments.jobs == ["all"]);
+    jobs.retain(|job| Some(job.id) != own && !(all && job.ended().is_some()));
     let deadline = arguments.timeout.map(|span| clock::now() + span);
     let done = || {
         let mut ended = jobs.iter().map(|job| job.ended().is_some());

@@ -156,17 +156,19 @@ mod tests {
         }
     }
 
-    /// The commands with their words in `<>` and the operators between them.
-    fn shown(source: &str) -> Result<String, SyntaxError> {
+    /// A command's words in `<>`.
+    fn words(command: &Command) -> String {
         let arguments = ["one".to_owned(), "t w".to_owned()];
-        let words = |command: &Command| {
-            let expanded = command
-                .words
-                .iter()
-                .map(|word| expand(word, &value, &arguments));
-            let words = expanded.flat_map(|words| words.unwrap_or(vec!["UNSET".to_owned()]));
-            words.map(|word| format!("<{word}>")).collect::<String>()
-        };
+        let expanded = command
+            .words
+            .iter()
+            .map(|word| expand(word, &value, &arguments));
+        let words = expanded.flat_map(|words| words.unwrap_or(vec!["UNSET".to_owned()]));
+        words.map(|word| format!("<{word}>")).collect()
+    }
+
+    /// The commands with the operators between them.
+    fn shown(source: &str) -> Result<String, SyntaxError> {
         let mut text = String::new();
         for list in parse(source)? {
             text.push_str(&words(&list.first));
@@ -257,7 +259,8 @@ mod tests {
         );
         check_error("a | b", 2, Fault::Reserved('|'));
         check_error("a > f", 2, Fault::Reserved('>'));
-        check_error("a $(b)", 3, Fault::Reserved('('));
+        check_error("a $(b)", 2, Fault::BadVariable("$(".to_owned()));
+        check_error("a ${N:-$V}", 2, Fault::BadVariable("${N:-$V}".to_owned()));
         check_error("a `b`", 2, Fault::Reserved('`'));
         check_error(
             "a \\\n",
@@ -322,19 +325,19 @@ mod tests {
             return;
         };
         for (source, bash) in sources.iter().zip(answers) {
-            let ours = shown(source).expect("chosen above").replace(';', "");
+            let lists = parse(source).expect("chosen above");
+            let ours: String = lists.iter().map(|list| words(&list.first)).collect();
             assert_eq!(ours, bash, "{source:?}");
         }
     }
 
     /// Every command's words in `<>`: each command name is made a function that shows them.
     fn ask_bash(sources: &[String]) -> Option<Vec<String>> {
-        let script = "command_not_found_handle() { printf '<%s>' \"$@\"; }\n\
+        let script = "PATH=/nowhere; command_not_found_handle() { printf '<%s>' \"$@\"; }\n\
                       for s in \"$@\"; do eval \"$s\" 2>/dev/null; printf '\\0'; done";
         let output = std::process::Command::new("bash")
             .args(["--norc", "-c", script, "bash"])
             .args(sources)
-            .env("PATH", "/nowhere")
             .output()
             .ok()?;
         let text = String::from_utf8(output.stdout).ok()?;

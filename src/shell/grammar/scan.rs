@@ -61,7 +61,19 @@ pub(crate) enum Fault {
     Nul,
 }
 
+const OPEN_SINGLE_QUOTE: &str = "the quote ' is not closed";
+const OPEN_DOUBLE_QUOTE: &str = "the quote \" is not closed";
+
 impl SyntaxError {
+    /// The character that further input must hold to mend it.
+    pub(crate) fn missing(&self) -> Option<char> {
+        match self.fault {
+            Fault::Unfinished(OPEN_SINGLE_QUOTE) => Some('\''),
+            Fault::Unfinished(OPEN_DOUBLE_QUOTE) => Some('"'),
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_unfinished(&self) -> bool {
         matches!(self.fault, Fault::Unfinished(_))
     }
@@ -81,7 +93,7 @@ impl fmt::Display for Fault {
             Fault::BadVariable(text) => {
                 write!(
                     f,
-                    "cannot read '{text}'; write $NAME, ${{NAME}} or ${{NAME:-default}}"
+                    "cannot read '{text}'; write $NAME, ${{NAME}} or ${{NAME:-plain text}}"
                 )
             }
             Fault::Nul => write!(f, "a NUL octet; this is not a script"),
@@ -254,7 +266,7 @@ impl Scanner<'_> {
             Some(end) => Err(self.fault(start + 1 + end, Fault::Nul)),
             None => {
                 self.text(segments, self.rest().len());
-                Err(self.fault(start, Fault::Unfinished("the quote ' is not closed")))
+                Err(self.fault(start, Fault::Unfinished(OPEN_SINGLE_QUOTE)))
             }
         }
     }
@@ -280,7 +292,7 @@ impl Scanner<'_> {
                 _ => self.text(segments, c.len_utf8()),
             }
         }
-        Err(self.fault(start, Fault::Unfinished("the quote \" is not closed")))
+        Err(self.fault(start, Fault::Unfinished(OPEN_DOUBLE_QUOTE)))
     }
 
     fn variable(
@@ -291,7 +303,7 @@ impl Scanner<'_> {
         let offset = self.at;
         let after = &self.source[self.at + 1..];
         if after.starts_with('(') {
-            return Err(self.fault(offset + 1, Fault::Reserved('(')));
+            return Err(self.fault(offset, Fault::BadVariable("$(".to_owned())));
         }
         if let Some(braced) = after.strip_prefix('{') {
             let Some(end) = braced.find('}') else {
@@ -301,7 +313,10 @@ impl Scanner<'_> {
                 Some((name, default)) => (name, Some(default.to_owned())),
                 None => (&braced[..end], None),
             };
-            if !is_name(name) && !is_special(name) {
+            // A default is taken as it stands, so what would mean something is refused.
+            let is_plain = |default: &String| !default.contains(['$', '\'', '"', '\\', '`']);
+            let is_known = is_name(name) || is_special(name);
+            if !is_known || !default.as_ref().is_none_or(is_plain) {
                 let text = format!("${{{}}}", &braced[..end]);
                 return Err(self.fault(offset, Fault::BadVariable(text)));
             }

@@ -220,7 +220,9 @@ impl Ping<'_> {
     }
 
     fn receive(&mut self) -> Result<(), Error> {
-        loop {
+        // The rest of a flood waits until what is due has been sent.
+        const MESSAGES_MAX: usize = 256;
+        for _ in 0..MESSAGES_MAX {
             let (version, mode) = (self.version, self.socket.mode);
             let own = Own {
                 identifier: self.socket.identifier,
@@ -239,6 +241,7 @@ impl Ping<'_> {
             let answer = own.recognise(&received, message, version);
             self.take(answer, from, hop_limit, at);
         }
+        Ok(())
     }
 
     fn take(&mut self, answer: Answer, from: String, ttl: Option<u8>, at: std::time::Instant) {

@@ -18,7 +18,6 @@ pub(super) enum Event {
     },
     Reply {
         octets: usize,
-        /// "name (address)", where a name was asked for.
         from: String,
         icmp_seq: u64,
         ttl: Option<u8>,

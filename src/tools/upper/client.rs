@@ -90,7 +90,7 @@ impl Client<'_> {
         let deadline = asked + self.timeout;
         let (context, peer) = (self.context, self.peer);
         let asking = match &mut self.link {
-            Link::Tcp(connection) => ask_tcp(context, connection, text, deadline),
+            Link::Tcp(connection) => ask_tcp(context, connection, peer, text, deadline),
             Link::Udp(socket) => ask_udp(context, socket, peer, text, deadline),
         };
         asking.map_err(|error| explain(error, peer))
@@ -101,6 +101,7 @@ impl Client<'_> {
 fn ask_tcp(
     context: &Context,
     connection: &mut Connection,
+    peer: SocketAddr,
     text: &str,
     deadline: Instant,
 ) -> Result<(), net::Error> {
@@ -110,6 +111,10 @@ fn ask_tcp(
     let mut waiting = Vec::new();
     let mut buffer = [0; LINE_OCTETS_MAX];
     while missing > 0 {
+        if clock::now() > deadline {
+            let what = "the server sends and sends, but no end of the line".to_owned();
+            return Err(net::Error::TimedOut(what));
+        }
         let count = connection.read(&mut buffer, deadline)?;
         waiting.extend_from_slice(&buffer[..count]);
         while let Some(end) = line_end(&waiting, count == 0) {
@@ -120,8 +125,7 @@ fn ask_tcp(
             context.out.emit(&answer(line, asked));
         }
         if count == 0 && missing > 0 {
-            let what = "the server closed the connection".to_owned();
-            return Err(net::Error::TimedOut(what));
+            return Err(net::Error::Closed(peer));
         }
     }
     Ok(())

@@ -66,8 +66,7 @@ struct Arguments {
     /// The server's port
     #[arg(required_unless_present = "server", id = "port", value_name = "PORT")]
     peer_port: Option<u16>,
-    /// What to send; without it, lines are asked for
-    #[arg(allow_hyphen_values = true)]
+    /// What to send ('--' before it if it begins with a hyphen); without it, lines are asked for
     text: Vec<String>,
     /// Serve instead of asking
     #[arg(long, conflicts_with_all = ["host", "timeout"])]

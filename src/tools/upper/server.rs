@@ -30,6 +30,8 @@ const FIRST_CONNECTION: usize = 3;
 
 const CONNECTIONS_MAX: usize = 16_384;
 const BUFFER_OCTETS: usize = 64 << 10;
+/// Answered before anything else gets its turn.
+const DATAGRAMS_MAX: usize = 256;
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
 /// Shown of a question in the log.
 const SHOWN_OCTETS_MAX: usize = 80;
@@ -120,6 +122,8 @@ struct Server<'a> {
     next_token: usize,
     /// Connections with more to do than their turn allowed.
     again: Vec<usize>,
+    accept_again: bool,
+    datagrams_again: bool,
     buffer: Vec<u8>,
     tally: Tally,
 }
@@ -134,10 +138,10 @@ struct Tally {
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
     let mut server = Server::bind(context, arguments)?;
-    match server.serve() {
-        Ok(()) => Ok(Status::OK),
-        Err(error) => Err(cannot_wait(error).into()),
-    }
+    let served = server.serve();
+    server.summarize();
+    served.map_err(cannot_wait)?;
+    Err(Error::Cancelled)
 }
 
 fn cannot_wait(error: io::Error) -> net::Error {
@@ -173,6 +177,8 @@ impl<'a> Server<'a> {
             connections: HashMap::new(),
             next_token: FIRST_CONNECTION,
             again: Vec::new(),
+            accept_again: false,
+            datagrams_again: false,
             buffer: vec![0; BUFFER_OCTETS],
             tally: Tally::default(),
         };
@@ -209,16 +215,17 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// Until the job is stopped, which is how a server ends well.
+    /// Until the job is stopped.
     fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         self.summarize();
         let (mut told, mut summarized) = (self.tally, clock::now());
         while !self.context.cancel.is_cancelled() {
-            let wait = match (self.again.is_empty(), self.tally == told) {
-                (true, true) => None,
-                (true, false) => Some(SUMMARY_INTERVAL),
-                (false, _) => Some(Duration::ZERO),
+            let has_more = self.accept_again || self.datagrams_again || !self.again.is_empty();
+            let wait = match (has_more, self.tally == told) {
+                (true, _) => Some(Duration::ZERO),
+                (false, false) => Some(SUMMARY_INTERVAL),
+                (false, true) => None,
             };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -226,6 +233,12 @@ impl<'a> Server<'a> {
             }
             for token in std::mem::take(&mut self.again) {
                 self.advance(token);
+            }
+            if std::mem::take(&mut self.accept_again) {
+                self.accept();
+            }
+            if std::mem::take(&mut self.datagrams_again) {
+                self.answer_datagrams();
             }
             for event in &events {
                 match event.token() {
@@ -323,15 +336,15 @@ impl<'a> Server<'a> {
             octets,
             seconds,
         });
-        // One that had to wait for a descriptor.
-        self.accept();
+        // One that had to wait for a descriptor may be accepted now.
+        self.accept_again = true;
     }
 
     fn answer_datagrams(&mut self) {
         let Some(socket) = &self.datagrams else {
             return;
         };
-        loop {
+        for _ in 0..DATAGRAMS_MAX {
             let datagram = match udp::receive(socket, &mut self.buffer) {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) => return,
@@ -352,6 +365,7 @@ impl<'a> Server<'a> {
                 let _ = udp::send(socket, octets, datagram.peer, datagram.hop_limit - 1);
             }
         }
+        self.datagrams_again = true;
     }
 
     fn summarize(&self) {
@@ -368,12 +382,16 @@ impl<'a> Server<'a> {
 }
 
 fn answered(peer: SocketAddr, protocol: &'static str, question: &[u8]) -> Event {
-    let shown = question.strip_suffix(b"\n").unwrap_or(question);
-    let shown = &shown[..shown.len().min(SHOWN_OCTETS_MAX)];
+    let whole = question.strip_suffix(b"\n").unwrap_or(question);
+    let shown = &whole[..whole.len().min(SHOWN_OCTETS_MAX)];
+    let rest = match whole.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" ... and {more} octets"),
+    };
     Event::Answered {
         peer: peer.to_string(),
         protocol,
-        question: Printable(shown).to_string(),
-        answer: Printable(&shown.to_ascii_uppercase()).to_string(),
+        question: format!("{}{rest}", Printable(shown)),
+        answer: format!("{}{rest}", Printable(&shown.to_ascii_uppercase())),
     }
 }
