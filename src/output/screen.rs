@@ -15,8 +15,9 @@ use std::time::Duration;
 use super::{Colours, Line, Stream, Tone, paint};
 use crate::cancel::Bell;
 
-/// Lines that wait for the screen. On a terminal the oldest of a job are then skipped (they
-/// stay in `logs`); into a pipe or file nothing is lost, so whoever adds more writes first.
+/// Lines that wait for the screen. Beyond it the oldest of a job are skipped (they stay in
+/// `logs`); into a pipe or file only those of background jobs are, else whoever adds more
+/// writes first.
 const QUEUE_LINES_MAX: usize = 2000;
 /// What one redraw of the line being edited may carry, and how often that happens.
 const BATCH_LINES_MAX: usize = 200;
@@ -29,7 +30,7 @@ pub(crate) type EditorPrinter = Box<dyn FnMut(String) + Send>;
 pub(crate) enum Surface {
     /// A person watches: jobs are not held up, lines they are too fast for are skipped.
     Terminal,
-    /// A program reads: every line arrives.
+    /// A program reads: every line of the shell and of its foreground arrives.
     Lossless,
 }
 
@@ -37,6 +38,17 @@ pub(super) struct Entry {
     pub(super) job: Option<u32>,
     pub(super) prefix: Option<u32>,
     pub(super) line: Line,
+}
+
+impl Entry {
+    /// A job's line, where nobody would be misled: on a terminal, or of a background job,
+    /// which never waits for whoever reads.
+    fn may_be_skipped(&self, surface: Surface) -> bool {
+        match surface {
+            Surface::Terminal => self.job.is_some(),
+            Surface::Lossless => self.prefix.is_some(),
+        }
+    }
 }
 
 pub(crate) struct Screen {
@@ -52,7 +64,8 @@ pub(crate) struct Screen {
 #[derive(Default)]
 struct Queue {
     entries: VecDeque<Entry>,
-    skipped: BTreeMap<u32, u64>,
+    /// By job: how many lines, and whether they were JSON.
+    skipped: BTreeMap<u32, (u64, bool)>,
     editing: bool,
     /// Why stdout can't be written to.
     lost: Option<io::ErrorKind>,
@@ -89,13 +102,12 @@ impl Screen {
             return;
         }
         if queue.entries.len() >= QUEUE_LINES_MAX {
-            // The shell's own lines were asked for: they are written, not skipped.
-            if self.surface == Surface::Lossless || entry.job.is_none() {
+            if entry.may_be_skipped(self.surface) {
+                queue.skip_oldest(self.surface);
+            } else {
                 drop(queue);
                 self.drain();
                 queue = self.queue();
-            } else {
-                queue.skip_oldest_of_a_job();
             }
         }
         queue.entries.push_back(entry);
@@ -236,18 +248,20 @@ fn pause(span: Duration) {
 }
 
 impl Queue {
-    fn skip_oldest_of_a_job(&mut self) {
-        let oldest = self.entries.iter().position(|entry| entry.job.is_some());
-        let skipped = oldest.and_then(|place| self.entries.remove(place));
-        if let Some(job) = skipped.and_then(|entry| entry.job) {
-            *self.skipped.entry(job).or_default() += 1;
+    fn skip_oldest(&mut self, surface: Surface) {
+        let mut entries = self.entries.iter();
+        let oldest = entries.position(|entry| entry.may_be_skipped(surface));
+        if let Some(entry) = oldest.and_then(|place| self.entries.remove(place)) {
+            let job = entry.job.unwrap_or_default();
+            let (lines, _) = self.skipped.remove(&job).unwrap_or_default();
+            self.skipped.insert(job, (lines + 1, entry.line.json));
         }
     }
 
     fn take(&mut self, count: usize) -> Vec<Entry> {
         let mut batch: Vec<Entry> = std::mem::take(&mut self.skipped)
             .into_iter()
-            .map(|(job, lines)| skip_notice(job, lines))
+            .map(|(job, (lines, json))| skip_notice(job, lines, json))
             .collect();
         let count = count.min(self.entries.len());
         batch.extend(self.entries.drain(..count));
@@ -255,12 +269,16 @@ impl Queue {
     }
 }
 
-fn skip_notice(job: u32, lines: u64) -> Entry {
-    let text = format!("... {} lines skipped, see 'logs {job}'", with_commas(lines));
+fn skip_notice(job: u32, lines: u64, json: bool) -> Entry {
+    let text = if json {
+        format!("{{\"event\":\"skipped\",\"lines\":{lines},\"job\":{job}}}")
+    } else {
+        format!("... {} lines skipped, see 'logs {job}'", with_commas(lines))
+    };
     let line = Line {
         stream: Stream::Notices,
         tone: Tone::Caution,
-        json: false,
+        json,
         text: text.into(),
         human: None,
     };

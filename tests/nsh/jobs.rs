@@ -187,3 +187,73 @@ fn a_server_that_cannot_start_is_the_commands_failure() {
         "{ran:?}"
     );
 }
+
+#[test]
+fn ctrl_c_ends_a_script_of_commands_that_end_at_once() {
+    let place = place();
+    place.write("x.nsh", "echo line\n".repeat(300_000));
+    let mut nsh = place.start(&["x.nsh"]);
+    assert_eq!(nsh.line(), "line");
+    nsh.signal(Signal::SIGINT);
+    assert_eq!(nsh.end().status, 130);
+}
+
+#[test]
+fn a_question_ends_with_who_asked_it() {
+    let place = place();
+    let mut command = place.nsh();
+    // A stdin that stays open and says nothing.
+    command
+        .args(["-c", "timeout 50ms ask X"])
+        .stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("nsh starts");
+    let _watchdog = super::support::Watchdog::of(&child);
+    let _silent = child.stdin.take();
+    assert_eq!(child.wait().expect("it ends").code(), Some(124));
+    let ran = place.run_with_input(&[], "timeout 50ms sleep 9 || ask X\nanswer\necho $X\n");
+    assert_eq!(ran.stdout, "answer\n", "{ran:?}");
+    let ran = place.run_with_input(&[], "ask X\na\0b\necho $X\n");
+    assert_eq!(ran.stdout, "ab\n", "{ran:?}");
+}
+
+#[test]
+fn many_short_jobs_leave_nothing_open() {
+    let place = place();
+    place.write("x.nsh", "sleep 0 & wait\n".repeat(300) + "jobs\n");
+    let nsh = env!("CARGO_BIN_EXE_nsh");
+    let output = std::process::Command::new("prlimit")
+        .args(["--nofile=64:64", nsh, "-q", "x.nsh"])
+        .current_dir(place.path())
+        .output()
+        .expect("prlimit of util-linux");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(stdout.lines().count(), 32, "{stdout}");
+}
+
+#[test]
+fn a_job_neither_waits_for_itself_nor_stops_itself() {
+    let ran = place().run(&[
+        "-q",
+        "-c",
+        "wait 1 & wait 1; sleep 9 & stop all & wait 3; jobs",
+    ]);
+    assert!(
+        matches(
+            "...[2]   stopped ...[3]   done (0) ... stop all\n",
+            &ran.stdout
+        ),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn what_is_no_file_cannot_be_a_log() {
+    let ran = place().run(&["-c", "sleep 0 --log /dev/null"]);
+    let stderr = "sleep: cannot append to log file '/dev/null': it is not a regular file\n";
+    assert_eq!((ran.stderr.as_str(), ran.status), (stderr, 2));
+}

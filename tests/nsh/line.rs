@@ -40,6 +40,7 @@ fn values_operators_and_statuses() {
     check("time echo x", "x\n", "took ...\n", 0);
     check("repeat -n 2 echo x", "x\nx\n", "", 0);
     check("alias e2='echo -n a'; e2 'b c'", "-n a b c\n", "", 0);
+    check("alias e='echo x'; repeat -n 2 e y", "x y\nx y\n", "", 0);
     check("set A=1; unset A; echo ${A:-gone}", "gone\n", "", 0);
 }
 
@@ -139,6 +140,18 @@ fn errors_say_where_and_what_to_do() {
         "unknown command 'nosuch'; 'help' lists them\n",
         127,
     );
+    check(
+        "alias a='x; y'",
+        "",
+        "alias: 'x; y' is not one command with fixed arguments\n",
+        2,
+    );
+    check(
+        "alias a='echo $X'",
+        "",
+        "alias: 'echo $X' is not one command...",
+        2,
+    );
     check("set 1X=2", "", "set: '1X=2' is not NAME=VALUE...", 2);
     check("ask X", "", "", 1);
 }
@@ -170,6 +183,9 @@ fn options_of_nsh() {
         ran.stderr.contains("unexpected argument '--nonsense'") && ran.status == 2,
         "{ran:?}"
     );
+    let ran = run(&["ping", "127.0.0.1"]);
+    let advice = "a command goes behind -c: nsh -c 'ping ...'\n";
+    assert!(ran.stderr.ends_with(advice) && ran.status == 2, "{ran:?}");
     let ran = run(&["-q", "-c", "sleep 0 & wait; pign"]);
     assert_eq!(
         ran.stderr,

@@ -61,6 +61,10 @@ fn both_families_with_and_without_privileges() {
         let v6 =
             "PING ::1 (::1) 0 data bytes\n8 bytes from ::1: icmp_seq=1 ttl=64 time=... ms\n...";
         check(&ran, v6, "", 0);
+        for any in ["0.0.0.0", "::"] {
+            let ran = run_alone(setup, user, &format!("ping -c 1 {any}"));
+            check(&ran, "...1 received, 0% packet loss...", "", 0);
+        }
         let ran = run_alone(setup, user, "ping -c 1 -s 65507 127.0.0.1");
         check(&ran, "...65515 bytes from 127.0.0.1: icmp_seq=1...", "", 0);
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::support::{Place, Ran, matches, place};
+use super::support::{Place, Ran, matches, place, skipped};
 
 /// Runs each of `tests/scripts/*.nsh` and compares its output with its own comments:
 /// `# out: LINE`, `# err: LINE` (with `...` for anything), `# status: N`, `# args: WORDS`.
@@ -62,14 +62,17 @@ fn shipped_scripts_check_themselves() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for entry in root.join("scripts").read_dir().expect("the scripts") {
         let path = entry.expect("an entry").path();
-        let output = place()
-            .nsh()
-            .current_dir(root)
-            .arg(&path)
-            .output()
-            .expect("nsh starts");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {text}", path.display());
+        for options in [&[][..], &["--json"]] {
+            let output = place()
+                .nsh()
+                .current_dir(root)
+                .args(options)
+                .arg(&path)
+                .output()
+                .expect("nsh starts");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {text}", path.display());
+        }
     }
 }
 
@@ -218,4 +221,28 @@ fn the_rc_file_is_for_the_prompt_only() {
     std::fs::create_dir_all(place.path().join(".config/nsh")).expect("room on the disk");
     place.write(".config/nsh/nshrc", "echo from the rc file\n");
     check(&place.run(&["-c", "echo x"]), "x\n", "", 0);
+}
+
+#[test]
+fn a_script_may_come_through_a_pipe_that_has_a_name() {
+    let nsh = env!("CARGO_BIN_EXE_nsh");
+    let script = format!("{nsh} <(echo echo hi)");
+    let output = std::process::Command::new("bash")
+        .args(["-c", &script])
+        .output();
+    let Ok(output) = output else {
+        return skipped("there is no bash to make such a pipe");
+    };
+    assert_eq!(
+        output.stdout,
+        b"hi\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn a_quote_that_is_never_closed_costs_little_and_ends() {
+    let ran = place().run_with_input(&[], "echo '".to_owned() + &"x\n".repeat(600_000));
+    check(&ran, "", "stdin:1:6: the quote ' is not closed\n", 2);
 }

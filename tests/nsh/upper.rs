@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 
 use std::os::fd::AsRawFd;
 
+use nix::sys::signal::Signal;
 use nix::sys::socket::sockopt::Ipv4RecvTtl;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 
@@ -137,4 +138,52 @@ fn in_the_background_nobody_is_asked() {
     let ran = run(&["-q", "-c", &format!("upper 127.0.0.1 {port} & wait 1")]);
     let stderr = "[1] upper: nobody can be asked in the background; give TEXT behind the port\n";
     assert_eq!((ran.stderr.as_str(), ran.status), (stderr, 2));
+}
+
+#[test]
+fn connections_that_close_before_they_are_accepted_harm_nobody() {
+    let (nsh, address) = serve();
+    nsh.signal(Signal::SIGSTOP);
+    for _ in 0..3000 {
+        drop(TcpStream::connect(&address).expect("the queue has room"));
+    }
+    nsh.signal(Signal::SIGCONT);
+    let mut client = TcpStream::connect(&address).expect("it serves");
+    client.write_all(b"abc\n").expect("it serves");
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"ABC\n");
+}
+
+/// A server that sends without end is left at the deadline, and at once when stopped.
+#[test]
+fn a_server_that_never_stops_sending_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        while let Ok((mut client, _)) = listener.accept() {
+            std::thread::spawn(move || while client.write_all(&[b'x'; 65_536]).is_ok() {});
+        }
+    });
+    let ran = run(&["-c", &format!("upper 127.0.0.1 {port} -t 100ms hi")]);
+    assert_eq!(ran.status, 124, "{}", ran.stderr);
+    let mut nsh = place().start(&["-c", &format!("upper 127.0.0.1 {port} -t 100 hi")]);
+    nsh.line();
+    nsh.signal(Signal::SIGINT);
+    assert_eq!(nsh.end().status, 130);
+}
+
+#[test]
+fn a_server_can_be_given_a_time_but_has_no_output_to_expect() {
+    let ran = run(&["-c", "timeout 100ms upper --server -p 0"]);
+    let stdout = "[1] listening on ...";
+    assert!(matches(stdout, &ran.stdout) && ran.status == 0, "{ran:?}");
+    let ran = run(&["-c", "expect listening -- upper --server -p 0"]);
+    let stderr = "expect: a server does not end; start it first, then 'expect TEXT from upper'\n";
+    assert_eq!((ran.stderr.as_str(), ran.status), (stderr, 2));
+    let ran = run(&["-c", "upper 127.0.0.1 1 hello --upd"]);
+    assert!(
+        ran.stderr.contains("unexpected argument '--upd'"),
+        "{ran:?}"
+    );
 }

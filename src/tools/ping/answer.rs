@@ -91,10 +91,7 @@ impl Own<'_> {
 
     fn recognise_reply(&self, received: &Received, echo: &Echo) -> Answer {
         let cookie = |payload: &[u8]| payload.get(..COOKIE_OCTETS).map(<[u8]>::to_vec);
-        // Who asks the unspecified address is answered by one of its own.
-        let address = self.address.ip();
-        let is_from_peer = received.from == address || address.is_unspecified();
-        let is_own = echo.identifier == self.identifier && is_from_peer;
+        let is_own = echo.identifier == self.identifier && received.from == self.address.ip();
         if !is_own || cookie(echo.payload) != cookie(self.payload) {
             return Answer::Foreign;
         }

@@ -4,7 +4,7 @@ mod answer;
 mod probes;
 mod report;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -113,7 +113,15 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         (_, true) => Family::V6,
         _ => Family::Any,
     };
-    let peer = resolve(&arguments.host, 0, family, &context.cancel)?[0];
+    let mut peer = resolve(&arguments.host, 0, family, &context.cancel)?[0];
+    // "0" is this host, as in other pings.
+    if peer.ip().is_unspecified() {
+        peer.set_ip(if peer.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
     let socket = IcmpSocket::open(&peer)?;
     let plan = Plan {
         count: arguments.count,
