@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cancel::{Bell, Cancel};
 use crate::input::{Desk, Input};
-use crate::job::{JobTable, silence_panics};
+use crate::job::{JobTable, guarded, silence_panics};
 use crate::output::{Choice, Colours, Journal, Output, Screen, Surface};
 use crate::shell::{self, Origin, Session, Shell, Source};
 use crate::tool::{Context, Status};
@@ -61,7 +61,11 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
             return Status::UNAVAILABLE;
         }
     };
-    let status = run_face(&mut shell, face);
+    let status = guarded(|| run_face(&mut shell, face)).unwrap_or_else(|panic| {
+        let text = format!("nsh: internal error, please report it: {panic}");
+        shell.out().error(text, Status::INTERNAL.0);
+        Status::INTERNAL
+    });
     shell.session.leave_to_signal();
     let status = if interactive {
         status
