@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,9 +20,13 @@ use super::scope::Scope;
 use super::{Session, complete, grammar, highlight, history};
 use crate::job::JobTable;
 
-/// Kept open so that the editor finds free descriptors below 1,024, where its select(2) can
-/// use them, even when sockets take all others. It needs four; more leave room to race.
-const RESERVED_DESCRIPTORS: usize = 8;
+/// The editor waits with select(2), which takes numbers below this only.
+const SELECT_LIMIT: RawFd = 1024;
+/// What it opens for each line.
+const DESCRIPTORS_PER_LINE: usize = 2;
+/// Kept so that it finds such numbers even when sockets take all others. When they are given
+/// back, a server may be faster to take one than the reserve; so it holds some more.
+const RESERVED_DESCRIPTORS: usize = 12;
 
 pub(super) struct Editor {
     inner: rustyline::Editor<Helper, FileHistory>,
@@ -116,9 +121,9 @@ impl Editor {
     }
 
     fn edit(&mut self, prompt: &str) -> Result<Option<String>, Trouble> {
-        self.reserve.release();
+        self.reserve.release(DESCRIPTORS_PER_LINE);
         let line = self.inner.readline(prompt);
-        self.reserve.hold(RESERVED_DESCRIPTORS);
+        self.reserve.hold(RESERVED_DESCRIPTORS, SELECT_LIMIT);
         match line {
             Ok(line) => Ok(Some(line)),
             Err(ReadlineError::Eof) => Ok(None),
@@ -131,9 +136,9 @@ impl Editor {
         if self.inner.add_history_entry(line)?
             && let Some(path) = &self.history_file
         {
-            self.reserve.release();
+            self.reserve.release(DESCRIPTORS_PER_LINE);
             let result = self.inner.append_history(path);
-            self.reserve.hold(RESERVED_DESCRIPTORS);
+            self.reserve.hold(RESERVED_DESCRIPTORS, SELECT_LIMIT);
             if result.is_err() {
                 // Told once; what is typed stays in memory.
                 self.history_file = None;

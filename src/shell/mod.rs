@@ -23,6 +23,7 @@ mod signals;
 mod source;
 mod terminal;
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -106,7 +107,7 @@ impl Session {
         keep_going: bool,
     ) -> Session {
         let mut reserve = Reserve::default();
-        reserve.hold(run::RESERVED_DESCRIPTORS);
+        reserve.hold(run::RESERVED_DESCRIPTORS, RawFd::MAX);
         let stdin = Mutex::default();
         let history = Mutex::default();
         Session {

@@ -1,5 +1,6 @@
 //! Runs one command: in the shell itself, as a job, or as part of the job this shell is in.
 
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
 
 use clap::ArgMatches;
@@ -154,13 +155,15 @@ impl Shell {
                 let job = match (self.start(call.clone(), true), call.row) {
                     // `stop` must run when servers have taken all descriptors.
                     (Err(Error::Unavailable(_)), Row::Builtin(_)) => {
-                        self.session.reserve().release();
+                        self.session.reserve().release(RESERVED_DESCRIPTORS);
                         self.start(call.clone(), true)?
                     }
                     (started, _) => started?,
                 };
                 let status = self.hold(&job);
-                self.session.reserve().hold(RESERVED_DESCRIPTORS);
+                self.session
+                    .reserve()
+                    .hold(RESERVED_DESCRIPTORS, RawFd::MAX);
                 status
             }
         }

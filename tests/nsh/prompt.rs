@@ -482,11 +482,11 @@ fn the_prompt_lives_on_without_descriptors() {
     terminal.see_at_cursor("nsh>");
     let pid = Pid::from_raw(i32::try_from(terminal.child.id()).expect("a pid"));
     let limit = std::process::Command::new("prlimit")
-        .args(["--pid", &pid.to_string(), "--nofile=40:40"])
+        .args(["--pid", &pid.to_string(), "--nofile=64:64"])
         .status()
         .expect("prlimit of util-linux");
     assert!(limit.success());
-    for _ in 0..9 {
+    for _ in 0..14 {
         terminal.type_keys("upper --server -p 0\r");
     }
     terminal.see("...Too many open files");
