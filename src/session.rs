@@ -132,8 +132,9 @@ fn open(interactive: bool, options: &Options) -> io::Result<Shell> {
 }
 
 fn run_face(shell: &mut Shell, face: Face) -> Status {
-    if !matches!(face, Face::Prompt { .. }) && shell.session.screen.start_printer(None).is_err() {
-        // Lines then wait until a command ends.
+    if !matches!(face, Face::Prompt { .. }) {
+        // Without the printer's thread, lines wait until a command ends.
+        let _ = shell.session.screen.start_printer(None);
     }
     match face {
         Face::Line { line, arguments } => {

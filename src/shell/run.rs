@@ -45,14 +45,15 @@ impl Call {
 impl Shell {
     /// Runs a command and says what went wrong with it.
     pub(crate) fn run_words(&mut self, words: &[String]) -> Status {
-        self.resolve(words).map_or_else(
-            |status| status,
-            |call| match self.run_call(&call) {
-                Ok(status) => status,
-                Err(Error::Cancelled) => Status::INTERRUPTED,
-                Err(error) => self.fail(&call.name, &error),
-            },
-        )
+        let call = match self.resolve(words) {
+            Ok(call) => call,
+            Err(status) => return status,
+        };
+        match self.run_call(&call) {
+            Ok(status) => status,
+            Err(Error::Cancelled) => Status::INTERRUPTED,
+            Err(error) => self.fail(&call.name, &error),
+        }
     }
 
     /// As a part of the job this shell is in, with its output and deadline.
