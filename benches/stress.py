@@ -34,6 +34,17 @@ def feed(seconds):
         stream.feed(got)
 
 
+def settle():
+    """Reads on to a pause, so that no screen is judged in the middle of being drawn."""
+    end = time.perf_counter() + 0.3
+    while time.perf_counter() < end:
+        got = terminal.read(0.004)
+        if not got:
+            return
+        octets.extend(got)
+        stream.feed(got)
+
+
 def at_cursor():
     return screen.display[screen.cursor.y].rstrip()
 
@@ -76,6 +87,7 @@ while time.perf_counter() < end:
     if action > 8 or resized:
         feed(0.15)  # The menu and what was behind it leave the screen.
         continue
+    settle()
     checked += 1
     wanted = f"nsh[{JOBS}]> {typed}".rstrip()
     shown = at_cursor()
