@@ -128,13 +128,18 @@ impl Terminal {
     /// Waits for a text that may have left the screen again.
     #[track_caller]
     fn see_gone(&self, text: &str) {
+        assert!(self.comes(text, PATIENCE), "waited for {text:?}");
+    }
+
+    /// Whether the text comes within the time.
+    fn comes(&self, text: &str, within: Duration) -> bool {
         let (lock, changed) = &*self.shared;
         let state = lock.lock().expect("no panic");
         let has = |state: &State| String::from_utf8_lossy(&state.octets).contains(text);
         let (state, _) = changed
-            .wait_timeout_while(state, PATIENCE, |state| !has(state) && !state.ended)
+            .wait_timeout_while(state, within, |state| !has(state) && !state.ended)
             .expect("no panic");
-        assert!(has(&state), "waited for {text:?}");
+        has(&state)
     }
 
     fn everything(&self) -> String {
@@ -346,6 +351,32 @@ fn ctrl_z_moves_a_tool_to_the_background_and_stops_nothing() {
     terminal.see_gone("\nrepeat -d 30ms echo tick\r\n");
     terminal.type_keys("\u{3}");
     terminal.see_at_cursor("nsh>");
+}
+
+#[test]
+fn a_job_that_does_not_end_is_left_alone() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    // Opening a pipe that nobody writes to waits in the kernel, where no stop reaches it.
+    let pipe = terminal.place.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("room on the disk");
+    terminal.type_keys("source pipe &\r");
+    terminal.see_at_cursor("nsh[1]>");
+    terminal.type_keys("fg\r");
+    terminal.see("source pipe");
+    terminal.type_keys("\u{3}");
+    // Two at once may arrive as one signal, so the second comes when the first had its time.
+    let left_alone = "[1] does not end; left alone: source pipe";
+    terminal.type_keys("\u{3}");
+    while !terminal.comes(left_alone, Duration::from_millis(200)) {
+        terminal.type_keys("\u{3}");
+    }
+    terminal.see_at_cursor("nsh[1]>");
+    terminal.type_keys("stop 1\r");
+    terminal.see("waiting for 1 to end");
+    terminal.see("[1] does not end, left alone after 2.0 s: source pipe");
+    terminal.type_keys("jobs\r");
+    terminal.see("[1]   stuck ... source pipe");
 }
 
 #[test]
