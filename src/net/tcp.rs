@@ -125,3 +125,14 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
     socket.listen(BACKLOG).map_err(cannot)?;
     Ok(socket.into())
 }
+
+/// Gives an accepted connection a high number, because the line editor can only wait on low ones.
+///
+/// Where the limit on descriptors is too low for that, it stays what it is.
+pub(crate) fn out_of_the_way(stream: TcpStream) -> TcpStream {
+    const SELECT_LIMIT: i32 = 1024;
+    match rustix::io::fcntl_dupfd_cloexec(&stream, SELECT_LIMIT) {
+        Ok(moved) => moved.into(),
+        Err(_) => stream,
+    }
+}

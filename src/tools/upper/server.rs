@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -270,6 +270,8 @@ impl<'a> Server<'a> {
                 });
                 continue;
             }
+            let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
+            let stream = TcpStream::from_std(stream);
             self.tally.accepted += 1;
             let token = self.next_token;
             self.next_token += 1;
