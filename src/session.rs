@@ -10,6 +10,7 @@ use nix::poll::PollFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cancel::{Bell, Cancel};
+use crate::cause;
 use crate::input::{Desk, Input};
 use crate::job::{JobTable, guarded, silence_panics};
 use crate::output::{Choice, Colours, Journal, Output, Screen, Surface};
@@ -51,13 +52,7 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
     let mut shell = match open(interactive, options) {
         Ok(shell) => shell,
         Err(error) => {
-            let bell = Bell::new().map(Arc::new);
-            if let Ok(bell) = bell {
-                let screen = Screen::new(Surface::Lossless, Colours::resolve(Choice::Never), bell);
-                Output::new(Journal::of_shell(Arc::clone(&screen)), options.json, false)
-                    .error(format!("nsh cannot start: {error}"), Status::UNAVAILABLE.0);
-                screen.drain();
-            }
+            Screen::last_words(&format!("nsh cannot start: {}", cause::of(&error)));
             return Status::UNAVAILABLE;
         }
     };
@@ -83,10 +78,7 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
         // Quiet, like any program whose reader has seen enough.
         Some(io::ErrorKind::BrokenPipe) => Status::of_signal(SIGPIPE),
         Some(kind) => {
-            shell
-                .session
-                .screen
-                .last_words(&format!("nsh: cannot write to stdout: {kind}"));
+            Screen::last_words(&format!("nsh: cannot write to stdout: {kind}"));
             Status::NEGATIVE
         }
     }

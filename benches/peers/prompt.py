@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""First prompt in a pseudo-terminal, beside bash and fish; key to echo, idle and under load."""
+"""First prompt in a pseudo-terminal and the memory it takes, beside bash and fish; key to echo,
+idle and under load."""
 
 import os
 import re
@@ -15,8 +16,10 @@ def first_prompt(argv, prompt):
     terminal = Terminal(argv)
     terminal.read_until(prompt)
     taken = time.perf_counter() - terminal.started
+    with open(f"/proc/{terminal.pid}/status") as status:
+        memory = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
     terminal.close()
-    return taken
+    return taken, memory
 
 
 def key_to_echo(jobs, keys=400):
@@ -63,7 +66,9 @@ for _ in range(30):
     for name, argv, prompt in shells:
         runs[name].append(first_prompt(argv, prompt))
 for name, taken in runs.items():
-    print(f"  {name:6} {figures(taken)}")
+    memory = max(kilobytes for _, kilobytes in taken) / 1024
+    print(f"  {name:6} {figures([seconds for seconds, _ in taken])}  {memory:.1f} MiB resident")
+print(f"size of the program: {os.path.getsize(NSH) / 1e6:.1f} MB")
 print("key to echo:")
 taken, _ = key_to_echo(0)
 print(f"  idle                       {figures(taken)}")

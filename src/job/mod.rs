@@ -171,7 +171,9 @@ impl JobTable {
 
     /// Tells all jobs to stop, the one in the foreground too, and waits two seconds at most.
     pub(crate) fn stop_all(&self) {
-        let jobs: Vec<Arc<Job>> = self.jobs().values().cloned().collect();
+        let mut jobs: Vec<Arc<Job>> = self.jobs().values().cloned().collect();
+        // Stuck ones have had their time.
+        jobs.retain(|job| matches!(job.state(), State::Running | State::Stopping));
         // Without a descriptor to wait on, they are told all the same.
         for job in &jobs {
             job.set_awaited();

@@ -155,8 +155,8 @@ impl Screen {
         }
     }
 
-    /// For stderr when stdout is lost.
-    pub(crate) fn last_words(&self, text: &str) {
+    /// For stderr when there is no screen, or stdout is lost.
+    pub(crate) fn last_words(text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 

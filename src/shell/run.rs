@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use clap::ArgMatches;
 
@@ -10,7 +11,7 @@ use super::grammar::{self, AndOr};
 use super::{Place, Shell};
 use crate::cause;
 use crate::job::{Job, Start, Work, run_child};
-use crate::output::{LogFile, Text};
+use crate::output::{LogFile, Output, Text};
 use crate::tool::{Error, Kind, Status};
 
 /// `repeat repeat repeat ...`: each level takes more of the thread's stack.
@@ -32,6 +33,22 @@ struct Call {
 impl Call {
     fn json(&self) -> bool {
         self.matches.get_flag("json")
+    }
+
+    /// The output as `--json` and `--log` want it.
+    fn output(&self, output: Output) -> Result<Output, Error> {
+        Ok(output.with_json(self.json()).with_log(self.log_file()?))
+    }
+
+    /// What `--log` names, opened.
+    fn log_file(&self) -> Result<Option<LogFile>, Error> {
+        let Some(path) = call::log_path(self.row, &self.matches) else {
+            return Ok(None);
+        };
+        LogFile::open(path).map(Some).map_err(|error| {
+            let (path, why) = (path.display(), cause::of(&error));
+            Error::Usage(format!("cannot append to log file '{path}': {why}"))
+        })
     }
 
     fn kind(&self) -> Kind {
@@ -60,8 +77,8 @@ impl Shell {
     pub(crate) fn run_words_until(
         &mut self,
         words: &[String],
-        deadline: Option<std::time::Instant>,
-        output: crate::output::Output,
+        deadline: Option<Instant>,
+        output: Output,
     ) -> Result<Status, Error> {
         let call = match self.resolve(words) {
             Ok(call) => call,
@@ -73,10 +90,7 @@ impl Shell {
                 "a server does not end; start it first, then 'expect TEXT from {name}'"
             )));
         }
-        let output = match log_file(&call) {
-            Ok(log) => output.with_json(call.json()).with_log(log),
-            Err(error) => return Ok(self.fail(&call.name, &error)),
-        };
+        let output = call.output(output)?;
         let (name, label) = (call.name.clone(), self.label());
         run_child(
             &self.context,
@@ -134,7 +148,7 @@ impl Shell {
         match (call.row, self.place) {
             (Row::Builtin(builtin), place) if !builtin.waits || place == Place::Job => {
                 let out = self.context.out.clone();
-                self.context.out = out.clone().with_json(call.json()).with_log(log_file(call)?);
+                self.context.out = call.output(out.clone())?;
                 self.nesting += 1;
                 let result = (builtin.run)(self, &call.matches);
                 self.nesting -= 1;
@@ -142,12 +156,7 @@ impl Shell {
                 result
             }
             (Row::Tool(_), Place::Job) if call.kind() == Kind::Foreground => {
-                let out = self
-                    .context
-                    .out
-                    .clone()
-                    .with_json(call.json())
-                    .with_log(log_file(call)?);
+                let out = call.output(self.context.out.clone())?;
                 let work = self.work(call.clone());
                 run_child(&self.context, &call.name, self.label(), out, None, work)
             }
@@ -190,7 +199,7 @@ impl Shell {
             line: call.line.clone(),
             foreground,
             json: call.json(),
-            log: log_file(&call)?,
+            log: call.log_file()?,
             position: self.label(),
             work: self.work(call),
         };
@@ -256,16 +265,6 @@ impl Shell {
         self.out()
             .notice(format!("[{}] started: {}", job.id, job.line));
     }
-}
-
-/// The log file that `--log` names, opened.
-fn log_file(call: &Call) -> Result<Option<LogFile>, Error> {
-    call::log_path(call.row, &call.matches).map_or(Ok(None), |path| {
-        LogFile::open(path).map(Some).map_err(|error| {
-            let (path, why) = (path.display(), cause::of(&error));
-            Error::Usage(format!("cannot append to log file '{path}': {why}"))
-        })
-    })
 }
 
 /// The words as a line that reads back the same.

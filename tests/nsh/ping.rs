@@ -61,6 +61,9 @@ fn both_families_with_and_without_privileges() {
         let v6 =
             "PING ::1 (::1) 0 data bytes\n8 bytes from ::1: icmp_seq=1 ttl=64 time=... ms\n...";
         check(&ran, v6, "", 0);
+        let ran = run_alone(setup, user, "timeout 50ms ping -i 0.01 127.0.0.1");
+        let stdout = "PING ...\n--- 127.0.0.1 ping statistics ---\n...rtt min/avg/max/mdev = ...";
+        check(&ran, stdout, "timeout: ping did not end in time\n", 124);
         for any in ["0.0.0.0", "::"] {
             let ran = run_alone(setup, user, &format!("ping -c 1 {any}"));
             check(&ran, "...1 received, 0% packet loss...", "", 0);
