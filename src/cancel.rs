@@ -114,6 +114,8 @@ pub(crate) struct Cancelled;
 pub(crate) enum Wake {
     Ready,
     TimedOut,
+    /// Somebody wants to know how it goes.
+    Nudged,
 }
 
 /// Shared by a job's threads and by whoever may stop it.
@@ -122,6 +124,7 @@ pub(crate) struct Cancel(Arc<Shared>);
 
 struct Shared {
     requested: AtomicBool,
+    nudged: AtomicBool,
     bell: Bell,
 }
 
@@ -129,12 +132,19 @@ impl Cancel {
     pub(crate) fn new() -> io::Result<Cancel> {
         Ok(Cancel(Arc::new(Shared {
             requested: AtomicBool::new(false),
+            nudged: AtomicBool::new(false),
             bell: Bell::new()?,
         })))
     }
 
     pub(crate) fn cancel(&self) {
         self.0.requested.store(true, Ordering::SeqCst);
+        self.0.bell.ring();
+    }
+
+    /// Asks the job to say how it goes.
+    pub(crate) fn nudge(&self) {
+        self.0.nudged.store(true, Ordering::SeqCst);
         self.0.bell.ring();
     }
 
@@ -149,14 +159,28 @@ impl Cancel {
         interest: PollFlags,
         deadline: Option<Instant>,
     ) -> Result<Wake, Cancelled> {
-        self.wait_on(
-            &mut [self.as_poll_fd(), PollFd::new(fd, interest)],
-            deadline,
-        )
+        loop {
+            match self.wait_any(&[fd], interest, deadline)? {
+                Wake::Nudged => {}
+                wake => return Ok(wake),
+            }
+        }
+    }
+
+    /// The same for several descriptors, and for a job that tells how it goes when asked.
+    pub(crate) fn wait_any(
+        &self,
+        fds: &[BorrowedFd<'_>],
+        interest: PollFlags,
+        deadline: Option<Instant>,
+    ) -> Result<Wake, Cancelled> {
+        let mut all = vec![self.as_poll_fd()];
+        all.extend(fds.iter().map(|fd| PollFd::new(*fd, interest)));
+        self.wait_on(&mut all, deadline)
     }
 
     pub(crate) fn sleep_until(&self, deadline: Instant) -> Result<(), Cancelled> {
-        self.wait_on(&mut [self.as_poll_fd()], Some(deadline))?;
+        while self.wait_on(&mut [self.as_poll_fd()], Some(deadline))? == Wake::Nudged {}
         Ok(())
     }
 
@@ -170,8 +194,16 @@ impl Cancel {
             return Err(Cancelled);
         }
         let wake = poll_until(fds, deadline);
+        let is_nudged = self.0.nudged.swap(false, Ordering::SeqCst);
+        if is_nudged {
+            // Before the flag is read: who cancels sets it first and rings then.
+            self.0.bell.clear();
+        }
         if self.is_cancelled() {
             return Err(Cancelled);
+        }
+        if is_nudged {
+            return Ok(Wake::Nudged);
         }
         // After an error the caller's next read says what is wrong with its descriptor.
         Ok(wake.unwrap_or(Wake::Ready))

@@ -3,9 +3,11 @@
 //! Durations come from the monotonic clock; wall time is for people and header fields.
 //! Pure logic is handed its instants instead of calling this.
 
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Local, SecondsFormat};
+#[cfg(target_os = "linux")]
+use nix::time::{ClockId, clock_gettime};
 
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub(crate) fn now() -> Instant {
@@ -19,4 +21,43 @@ pub(crate) fn wall() -> DateTime<Local> {
 /// RFC 3339 with milliseconds, in local time with its offset.
 pub(crate) fn stamp() -> String {
     wall().to_rfc3339_opts(SecondsFormat::Millis, false)
+}
+
+/// Both clocks at the same instant: the kernel stamps packets with the wall clock, whose
+/// difference from now is an age that the monotonic clock understands.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub(crate) fn both() -> (Instant, SystemTime) {
+    const APART_MAX: Duration = Duration::from_nanos(400);
+    const TRIES: usize = 4;
+    let mut before = now();
+    let mut wall = SystemTime::now();
+    // A thread that is put aside between two readings tries again.
+    for _ in 0..TRIES {
+        let after = now();
+        if after - before < APART_MAX {
+            break;
+        }
+        before = after;
+        wall = SystemTime::now();
+    }
+    (before, wall)
+}
+
+/// How long the machine has been suspended since it started; durations leave that out.
+#[cfg(target_os = "linux")]
+pub(crate) fn slept() -> Duration {
+    let read = |clock| clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
+    let monotonic = read(ClockId::CLOCK_MONOTONIC);
+    read(ClockId::CLOCK_BOOTTIME).saturating_sub(monotonic)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn slept() -> Duration {
+    Duration::ZERO
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> f64 {
+    let since = both().1.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
 }

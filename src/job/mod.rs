@@ -79,6 +79,11 @@ impl Job {
         }
     }
 
+    /// Asks the job to say how it goes.
+    pub(crate) fn nudge(&self) {
+        self.cancel.nudge();
+    }
+
     pub(crate) fn stop(&self) {
         let mut life = self.life();
         if life.state == State::Running {
@@ -270,7 +275,7 @@ impl JobTable {
         }
         while !done() {
             match cancel.wait(bell.as_fd(), PollFlags::POLLIN, deadline) {
-                Ok(Wake::Ready) => bell.clear(),
+                Ok(Wake::Ready | Wake::Nudged) => bell.clear(),
                 Ok(Wake::TimedOut) => return Ok(Wake::TimedOut),
                 Err(Cancelled) => return Err(Error::Cancelled),
             }

@@ -105,9 +105,13 @@ pub(crate) fn run_child(
     })
     .map_err(trouble)?;
     let result = || *status.lock().unwrap_or_else(PoisonError::into_inner);
-    let woken = parent
-        .cancel
-        .wait(ended.as_fd(), PollFlags::POLLIN, deadline);
+    let woken = loop {
+        let fds = [ended.as_fd()];
+        match parent.cancel.wait_any(&fds, PollFlags::POLLIN, deadline) {
+            Ok(Wake::Nudged) => cancel.nudge(),
+            other => break other,
+        }
+    };
     if let (Ok(Wake::Ready), Some(status)) = (woken, result()) {
         return Ok(status);
     }

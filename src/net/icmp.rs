@@ -1,28 +1,30 @@
 //! ICMP sockets: datagram ones where the kernel permits them, else raw ones.
 //!
 //! A datagram socket gets its own replies only, without an IP header, and errors by its error
-//! queue. A raw socket gets every ICMP packet of the host, for IPv4 with the IP header.
+//! queue. A raw socket gets every ICMP packet of the host that its filter lets through, for
+//! IPv4 with the IP header; its error queue holds nothing but transmit stamps.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{
-    Ipv4RecvErr, Ipv4RecvTtl, Ipv6RecvErr, Ipv6RecvHopLimit, ReceiveTimestampns,
-};
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-};
+use nix::sys::socket::sockopt::{RcvBufForce, Timestamping};
+use nix::sys::socket::{TimestampingFlag, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Error, random, socket_address};
-use crate::clock;
+use super::Error;
+use super::filter::Expected;
+use super::identifier::Identifier;
+use super::inbox::{Queued, Received};
+use super::option::Fragmentation;
+use super::packet::PacketSocket;
 
-/// The largest IP packet.
-const PACKET_OCTETS_MAX: usize = 65_536;
+/// For sweeps: room for the answers to a whole window of requests.
+const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
+const ICMPV4: u8 = 1;
+const ICMPV6: u8 = 58;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -30,131 +32,178 @@ pub(crate) enum Mode {
     Raw,
 }
 
-pub(crate) struct IcmpSocket {
-    socket: Socket,
-    pub(crate) mode: Mode,
-    /// Of all echoes sent here.
-    pub(crate) identifier: u16,
-    buffer: Vec<u8>,
-}
-
-/// What arrived, in the buffer.
-pub(crate) struct Received<'a> {
-    pub(crate) from: IpAddr,
-    /// The ICMP message; of a raw IPv4 socket the whole packet; of an error the quoted message.
-    pub(crate) octets: &'a [u8],
+/// How packets leave.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    pub(crate) interface: Option<String>,
+    pub(crate) source: Option<IpAddr>,
     pub(crate) hop_limit: Option<u8>,
-    /// When the kernel had it.
-    pub(crate) at: Instant,
-    /// Set for what came by the error queue.
-    pub(crate) problem: Option<QueuedProblem>,
+    pub(crate) traffic_class: Option<u8>,
+    pub(crate) fragmentation: Option<Fragmentation>,
+    /// The kernel says when a packet left; that costs a system call for each.
+    pub(crate) transmit_stamps: bool,
+    /// Many replies may wait.
+    pub(crate) large_buffer: bool,
 }
 
-/// Type, code and second word of the ICMP error that `from` sent.
+pub(crate) struct IcmpSocket {
+    packets: PacketSocket,
+    pub(crate) mode: Mode,
+    identifier: Identifier,
+    transmit_stamps: bool,
+    /// Packets since the kernel counts them.
+    stamped: u32,
+}
+
+/// A packet that left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct QueuedProblem {
-    pub(crate) kind: u8,
-    pub(crate) code: u8,
-    pub(crate) info: u32,
+pub(crate) struct Sent {
+    /// Just before; a transmit stamp is more exact.
+    pub(crate) at: Instant,
+    /// By which its transmit stamp names it.
+    pub(crate) number: u32,
 }
 
 impl IcmpSocket {
     /// Opens the kind of socket that the kernel permits; both may be forbidden.
-    pub(crate) fn open(peer: &SocketAddr) -> Result<IcmpSocket, Error> {
-        let (domain, protocol) = match peer {
-            SocketAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4),
-            SocketAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6),
-        };
-        let open = |kind| Socket::new(domain, kind, Some(protocol));
-        let (socket, mode) = match open(Type::DGRAM) {
-            Ok(socket) => (socket, Mode::Datagram),
-            Err(_) => match open(Type::RAW) {
-                Ok(socket) => (socket, Mode::Raw),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return Err(Error::NotPermitted(permission()));
-                }
-                Err(error) => return Err(cannot("open an ICMP socket", error)),
-            },
-        };
-        prepare(&socket, peer, mode).map_err(|error| cannot("set up an ICMP socket", error))?;
-        let identifier = match mode {
-            Mode::Datagram => bound_identifier(&socket, peer)
-                .map_err(|error| cannot("bind an ICMP socket", error))?,
-            Mode::Raw => next_identifier(),
-        };
-        Ok(IcmpSocket {
-            socket,
-            mode,
-            identifier,
-            buffer: vec![0; PACKET_OCTETS_MAX],
-        })
+    pub(crate) fn open(is_v4: bool, options: &Options) -> Result<IcmpSocket, Error> {
+        match IcmpSocket::open_as(Mode::Datagram, is_v4, options) {
+            Err(Error::NotPermitted(_)) => IcmpSocket::open_as(Mode::Raw, is_v4, options),
+            other => other,
+        }
     }
 
-    /// Sends one message, and says just before when that was.
-    ///
-    /// A datagram socket reports an earlier ICMP error by failing the next send without
-    /// sending anything; that send is made again.
-    pub(crate) fn send(&self, octets: &[u8], peer: &SocketAddr) -> Result<Instant, io::Error> {
-        const PENDING_ERRORS_MAX: usize = 8;
-        let peer = SockaddrStorage::from(*peer);
-        let mut pending = 0;
-        loop {
-            let at = clock::now();
-            let slices = [IoSlice::new(octets)];
-            let flags = MsgFlags::empty();
-            match sendmsg(self.socket.as_raw_fd(), &slices, &[], flags, Some(&peer)) {
-                Ok(_) => return Ok(at),
-                Err(Errno::EINTR) => {}
+    pub(crate) fn open_as(mode: Mode, is_v4: bool, options: &Options) -> Result<IcmpSocket, Error> {
+        let mut packets = prepare(mode, is_v4, options)?;
+        let identifier = bind(&packets.socket, is_v4, mode, options.source)?;
+        match mode {
+            Mode::Datagram => packets.tell_errors(is_v4).map_err(cannot_set_up)?,
+            Mode::Raw => {
+                let expected = Expected {
+                    is_v4,
+                    protocol: if is_v4 { ICMPV4 } else { ICMPV6 },
+                    offset: 4,
+                    value: identifier.value(),
+                    echo_replies: true,
+                };
+                let filtered = packets.socket.attach_filter(&expected.program());
+                filtered.map_err(cannot_set_up)?;
+            }
+        }
+        let mut opened = IcmpSocket {
+            packets,
+            mode,
+            identifier,
+            transmit_stamps: options.transmit_stamps,
+            stamped: 0,
+        };
+        opened.count_transmissions_anew();
+        Ok(opened)
+    }
+
+    pub(crate) fn has_transmit_stamps(&self) -> bool {
+        self.transmit_stamps
+    }
+
+    /// Of all echoes sent here.
+    pub(crate) fn identifier(&self) -> u16 {
+        self.identifier.value()
+    }
+
+    /// Sends one message, with a hop limit of its own if one is given.
+    pub(crate) fn send(
+        &mut self,
+        octets: &[u8],
+        peer: &SocketAddr,
+        hop_limit: Option<u8>,
+    ) -> io::Result<Sent> {
+        match self.packets.send(octets, peer, hop_limit) {
+            Ok(at) => {
+                let number = self.stamped;
+                self.stamped = self.stamped.wrapping_add(1);
+                Ok(Sent { at, number })
+            }
+            Err(error) => {
+                self.count_transmissions_anew();
                 Err(error)
-                    if is_told_by_icmp(error)
-                        && self.mode == Mode::Datagram
-                        && pending < PENDING_ERRORS_MAX =>
-                {
-                    pending += 1;
-                }
-                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// What waits, errors first; `None` when nothing does.
-    pub(crate) fn receive(&mut self) -> Result<Option<Received<'_>>, io::Error> {
-        let fd = self.socket.as_raw_fd();
-        let read_at = clock::now();
-        let wall = SystemTime::from(clock::wall());
-        let error_flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
-        let first = match self.mode {
-            Mode::Datagram => take(fd, &mut self.buffer, error_flags)?,
-            Mode::Raw => None,
-        };
-        let taken = match first {
-            Some(taken) => Some(taken),
-            None => take(fd, &mut self.buffer, MsgFlags::MSG_DONTWAIT)?,
-        };
-        Ok(taken.map(|taken| {
-            // The wall clock may have been set since; an age is only believed when small.
-            let age = taken
-                .stamp
-                .and_then(|stamp| wall.duration_since(stamp).ok());
-            let age = age.filter(|age| *age < AGE_MAX).unwrap_or_default();
-            Received {
-                from: taken.from,
-                octets: &self.buffer[..taken.octets],
-                hop_limit: taken.hop_limit,
-                at: read_at.checked_sub(age).unwrap_or(read_at),
-                problem: taken.problem,
-            }
-        }))
+    /// A send that fails may or may not have been counted by the kernel.
+    fn count_transmissions_anew(&mut self) {
+        if !self.transmit_stamps {
+            return;
+        }
+        let set = |flags| setsockopt(&self.packets.socket, Timestamping, &flags);
+        let on = TimestampingFlag::SOF_TIMESTAMPING_TX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_ID
+            | TimestampingFlag::SOF_TIMESTAMPING_OPT_TSONLY;
+        // Where the kernel has no such stamps, the clock before the send must do.
+        let counted = set(TimestampingFlag::empty()).and_then(|()| set(on));
+        self.transmit_stamps = counted.is_ok();
+        self.stamped = 0;
+    }
+
+    /// What waits in the error queue.
+    pub(crate) fn receive_queued(&mut self) -> io::Result<Option<Queued<'_>>> {
+        if self.mode == Mode::Raw && !self.transmit_stamps {
+            return Ok(None);
+        }
+        self.packets.receive_queued()
+    }
+
+    /// What waits: the ICMP message; of a raw IPv4 socket the whole packet.
+    pub(crate) fn receive(&mut self) -> io::Result<Option<Received<'_>>> {
+        self.packets.receive()
     }
 }
 
-/// A packet does not wait longer than this in the socket of a process that polls for it.
-const AGE_MAX: Duration = Duration::from_secs(1);
-
 impl AsFd for IcmpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.packets.as_fd()
     }
+}
+
+/// A raw socket for errors about other protocols' packets.
+pub(crate) fn listen(expected: Expected, options: &Options) -> Result<PacketSocket, Error> {
+    let packets = prepare(Mode::Raw, expected.is_v4, options)?;
+    let filtered = packets.socket.attach_filter(&expected.program());
+    filtered.map_err(cannot_set_up)?;
+    Ok(packets)
+}
+
+fn prepare(mode: Mode, is_v4: bool, options: &Options) -> Result<PacketSocket, Error> {
+    let (domain, protocol) = match is_v4 {
+        true => (Domain::IPV4, Protocol::ICMPV4),
+        false => (Domain::IPV6, Protocol::ICMPV6),
+    };
+    let kind = match mode {
+        Mode::Datagram => Type::DGRAM,
+        Mode::Raw => Type::RAW,
+    };
+    let socket =
+        Socket::new(domain, kind, Some(protocol)).map_err(|error| {
+            match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+                Errno::EACCES | Errno::EPERM | Errno::EPROTONOSUPPORT => {
+                    Error::NotPermitted(permission())
+                }
+                _ => cannot("open an ICMP socket", error),
+            }
+        })?;
+    if options.large_buffer && setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_OCTETS).is_err() {
+        // As much as an ordinary user may have.
+        let set = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
+        set.map_err(cannot_set_up)?;
+    }
+    super::apply(&socket, is_v4, options)?;
+    PacketSocket::new(socket, is_v4).map_err(cannot_set_up)
+}
+
+fn cannot_set_up(error: io::Error) -> Error {
+    cannot("set up an ICMP socket", error)
 }
 
 fn cannot(what: &str, error: io::Error) -> Error {
@@ -173,127 +222,43 @@ fn permission() -> String {
     )
 }
 
-fn prepare(socket: &Socket, peer: &SocketAddr, mode: Mode) -> io::Result<()> {
-    socket.set_nonblocking(true)?;
-    setsockopt(socket, ReceiveTimestampns, &true)?;
-    match peer {
-        SocketAddr::V4(_) => {
-            setsockopt(socket, Ipv4RecvTtl, &true)?;
-            if mode == Mode::Datagram {
-                setsockopt(socket, Ipv4RecvErr, &true)?;
-            }
-        }
-        SocketAddr::V6(_) => {
-            setsockopt(socket, Ipv6RecvHopLimit, &true)?;
-            if mode == Mode::Datagram {
-                setsockopt(socket, Ipv6RecvErr, &true)?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The kernel's identifier for a datagram socket is its port.
-fn bound_identifier(socket: &Socket, peer: &SocketAddr) -> io::Result<u16> {
-    let any: IpAddr = match peer {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+fn bind(
+    socket: &Socket,
+    is_v4: bool,
+    mode: Mode,
+    source: Option<IpAddr>,
+) -> Result<Identifier, Error> {
+    const TRIES: usize = 16;
+    let none_left = || Error::System {
+        what: "cannot get an ICMP identifier".to_owned(),
+        error: Errno::EADDRINUSE.into(),
     };
-    socket.bind(&SocketAddr::new(any, 0).into())?;
-    let bound = socket.local_addr()?.as_socket();
-    bound
-        .map(|address| address.port())
-        .ok_or_else(|| io::Error::other("no identifier"))
-}
-
-/// Different for each socket of this process, and unlikely to be another process's.
-fn next_identifier() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = random() as u16;
-    let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-struct Taken {
-    from: IpAddr,
-    octets: usize,
-    hop_limit: Option<u8>,
-    stamp: Option<SystemTime>,
-    problem: Option<QueuedProblem>,
-}
-
-/// One message of the socket, or of its error queue.
-fn take(fd: i32, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Option<Taken>> {
-    let mut control = nix::cmsg_space!([u8; 512]);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), flags) {
-        Ok(message) => message,
-        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-        // The error that the queue told already.
-        Err(error) if is_told_by_icmp(error) => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let any: IpAddr = match is_v4 {
+        true => Ipv4Addr::UNSPECIFIED.into(),
+        false => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let from = message
-        .address
-        .as_ref()
-        .and_then(socket_address)
-        .map(|address| address.ip());
-    let mut taken = Taken {
-        from: from.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-        octets: message.bytes,
-        hop_limit: None,
-        stamp: None,
-        problem: None,
+    let address = source.unwrap_or(any);
+    let bind = |port| {
+        let bound = socket.bind(&SocketAddr::new(address, port).into());
+        bound.map_err(|error| Error::System {
+            what: format!("cannot send from {address}"),
+            error,
+        })
     };
-    for control in message.cmsgs()? {
-        read_control(&control, &mut taken);
+    if mode == Mode::Raw {
+        if source.is_some() {
+            bind(0)?;
+        }
+        return Identifier::any().ok_or_else(none_left);
     }
-    Ok(Some(taken))
-}
-
-/// What Linux makes of ICMP errors as a socket's pending error.
-fn is_told_by_icmp(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::EHOSTUNREACH
-            | Errno::ENETUNREACH
-            | Errno::ECONNREFUSED
-            | Errno::EPROTO
-            | Errno::ENOPROTOOPT
-            | Errno::EHOSTDOWN
-            | Errno::EOPNOTSUPP
-            | Errno::EMSGSIZE
-            | Errno::EACCES
-    )
-}
-
-fn read_control(control: &ControlMessageOwned, taken: &mut Taken) {
-    match control {
-        ControlMessageOwned::Ipv4Ttl(ttl) => taken.hop_limit = u8::try_from(*ttl).ok(),
-        ControlMessageOwned::Ipv6HopLimit(limit) => taken.hop_limit = u8::try_from(*limit).ok(),
-        ControlMessageOwned::ScmTimestampns(stamp) => {
-            taken.stamp = Some(SystemTime::UNIX_EPOCH + Duration::from(*stamp));
+    // The kernel gives each socket another one, but knows nothing of this process's raw sockets.
+    for _ in 0..TRIES {
+        bind(0)?;
+        let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
+        if let Some(identifier) = bound.and_then(|bound| Identifier::claim(bound.port())) {
+            return Ok(identifier);
         }
-        ControlMessageOwned::Ipv4RecvErr(error, offender) => {
-            taken.problem = Some(QueuedProblem {
-                kind: error.ee_type,
-                code: error.ee_code,
-                info: error.ee_info,
-            });
-            if let Some(offender) = offender {
-                taken.from = Ipv4Addr::from(u32::from_be(offender.sin_addr.s_addr)).into();
-            }
-        }
-        ControlMessageOwned::Ipv6RecvErr(error, offender) => {
-            taken.problem = Some(QueuedProblem {
-                kind: error.ee_type,
-                code: error.ee_code,
-                info: error.ee_info,
-            });
-            if let Some(offender) = offender {
-                taken.from = Ipv6Addr::from(offender.sin6_addr.s6_addr).into();
-            }
-        }
-        _ => {}
     }
+    Err(none_left())
 }

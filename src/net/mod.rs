@@ -1,14 +1,24 @@
 //! Octets in and out: the system calls.
 
+pub(crate) mod filter;
 pub(crate) mod icmp;
+mod identifier;
+pub(crate) mod inbox;
+pub(crate) mod option;
+pub(crate) mod packet;
 pub(crate) mod resolve;
+pub(crate) mod reverse;
+pub(crate) mod segment;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use nix::errno::Errno;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::socket::SockaddrStorage;
+use socket2::Socket;
 
 use crate::cancel::Cancelled;
 use crate::cause;
@@ -23,6 +33,9 @@ pub(crate) enum Error {
     NotPermitted(String),
     #[error("cannot resolve '{host}': {why}")]
     Resolve { host: String, why: String },
+    /// With those that are there.
+    #[error("{0}")]
+    NoInterface(String),
     #[error("{what}: {}", cause::of(.error))]
     System { what: String, error: io::Error },
     #[error("connection refused by {0}: nothing is listening there")]
@@ -58,6 +71,82 @@ fn cannot_listen(address: SocketAddr, protocol: &str, error: io::Error) -> Error
         ));
     }
     Error::System { what, error }
+}
+
+/// Sets how packets leave.
+fn apply(socket: &Socket, is_v4: bool, options: &icmp::Options) -> Result<(), Error> {
+    if let Some(name) = &options.interface {
+        socket
+            .bind_device(Some(name.as_bytes()))
+            .map_err(|error| no_interface(name, error))?;
+    }
+    let mut set = Ok(());
+    if let Some(limit) = options.hop_limit.map(u32::from) {
+        set = set.and_then(|()| match is_v4 {
+            true => socket.set_ttl_v4(limit),
+            false => socket.set_unicast_hops_v6(limit),
+        });
+    }
+    if let Some(class) = options.traffic_class.map(u32::from) {
+        set = set.and_then(|()| match is_v4 {
+            true => socket.set_tos_v4(class),
+            false => socket.set_tclass_v6(class),
+        });
+    }
+    if let Some(fragmentation) = options.fragmentation {
+        set = set.and_then(|()| option::set_fragmentation(socket, is_v4, fragmentation));
+    }
+    set.map_err(|error| Error::System {
+        what: "cannot set the packets' options".to_owned(),
+        error,
+    })
+}
+
+/// Why a packet of so many octets did not leave.
+pub(crate) fn cannot_send(peer: &SocketAddr, octets: usize, error: &io::Error) -> String {
+    let peer = peer.ip();
+    match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+        Errno::ENETUNREACH => format!("this machine has no route to {peer}"),
+        Errno::EMSGSIZE => format!("message of {octets} octets too long for the path"),
+        Errno::EACCES => format!("{peer} is a broadcast address, or a rule here forbids it"),
+        Errno::EPERM => "a rule of this machine's firewall forbids it".to_owned(),
+        _ => cause::of(error),
+    }
+}
+
+/// The largest packet that the interface with this address lets out.
+pub(crate) fn interface_mtu(address: IpAddr) -> usize {
+    const ETHERNET: usize = 1500;
+    const IP_MAX: usize = 65_535;
+    let has_address = |interface: &InterfaceAddress| {
+        let known = interface.address.as_ref().and_then(socket_address);
+        known.is_some_and(|known| known.ip() == address)
+    };
+    let mut interfaces = getifaddrs().into_iter().flatten();
+    let name = interfaces
+        .find(has_address)
+        .map(|found| found.interface_name);
+    // On Linux; elsewhere most links are like Ethernet.
+    let path = name.map(|name| format!("/sys/class/net/{name}/mtu"));
+    let text = path.and_then(|path| std::fs::read_to_string(path).ok());
+    let mtu = text.and_then(|text| text.trim().parse().ok());
+    mtu.unwrap_or(ETHERNET).min(IP_MAX)
+}
+
+fn no_interface(name: &str, error: io::Error) -> Error {
+    let what = format!("cannot send by '{name}'");
+    if error.raw_os_error() != Some(Errno::ENODEV as i32) {
+        return Error::System { what, error };
+    }
+    let mut names: Vec<String> = getifaddrs()
+        .map(|all| all.map(|interface| interface.interface_name).collect())
+        .unwrap_or_default();
+    names.sort();
+    names.dedup();
+    Error::NoInterface(format!(
+        "{what}: there is no such interface or address here; the interfaces are {}",
+        names.join(", ")
+    ))
 }
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {

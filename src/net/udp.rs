@@ -1,7 +1,7 @@
 //! UDP: datagrams with their hop limits.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
@@ -12,6 +12,8 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
 };
 
+use super::icmp::Options;
+use super::packet::PacketSocket;
 use super::{Error, cannot_listen};
 use crate::cancel::{Cancel, Wake};
 
@@ -101,6 +103,27 @@ pub(crate) fn connect(peer: SocketAddr) -> Result<UdpSocket, Error> {
     Ok(socket)
 }
 
+/// The address that packets to this peer leave from.
+pub(crate) fn source_towards(peer: SocketAddr, options: &Options) -> Result<IpAddr, Error> {
+    let cannot = |error| Error::System {
+        what: format!("cannot send to {}", peer.ip()),
+        error,
+    };
+    if let Some(source) = options.source {
+        return Ok(source);
+    }
+    let kind = socket2::Type::DGRAM;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(peer), kind, None).map_err(cannot)?;
+    super::apply(&socket, peer.is_ipv4(), options)?;
+    // Connecting sends nothing; any port will do.
+    let port = SocketAddr::new(peer.ip(), 9);
+    socket.connect(&port.into()).map_err(cannot)?;
+    let local = socket.local_addr().map_err(cannot)?.as_socket();
+    let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
+    Ok(local.ip())
+}
+
 /// Sends a datagram and waits for one.
 pub(crate) fn exchange<'b>(
     socket: &UdpSocket,
@@ -132,4 +155,27 @@ pub(crate) fn exchange<'b>(
             return Err(Error::NoDatagram(peer));
         }
     }
+}
+
+/// For datagrams that end on the way: unconnected, because a router behind an address
+/// translation quotes another sender, and a connected socket would not hear of that.
+pub(crate) fn open_probe(
+    source: IpAddr,
+    options: &Options,
+) -> Result<(PacketSocket, SocketAddr), Error> {
+    let cannot = |error| Error::System {
+        what: format!("cannot send from {source} (UDP)"),
+        error,
+    };
+    let is_v4 = source.is_ipv4();
+    let address = SocketAddr::new(source, 0);
+    let kind = socket2::Type::DGRAM;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), kind, None).map_err(cannot)?;
+    super::apply(&socket, is_v4, options)?;
+    socket.bind(&address.into()).map_err(cannot)?;
+    let local = socket.local_addr().map_err(cannot)?.as_socket();
+    let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
+    let packets = PacketSocket::new(socket, is_v4).map_err(cannot)?;
+    Ok((packets, local))
 }

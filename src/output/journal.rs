@@ -93,6 +93,10 @@ impl Journal {
         }
     }
 
+    pub(super) fn ring(&self) {
+        self.screen.ring();
+    }
+
     /// Until it is dropped, the lines go to the ring only.
     pub(crate) fn mute(&self) -> Mute<'_> {
         self.followed.fetch_add(1, Ordering::SeqCst);

@@ -109,6 +109,11 @@ impl Output {
         &self.journal
     }
 
+    /// The terminal's bell, for whoever is not looking.
+    pub(crate) fn ring(&self) {
+        self.journal.ring();
+    }
+
     pub(crate) fn emit<E: Event>(&self, event: &E) {
         self.write(Stream::Results, event);
     }

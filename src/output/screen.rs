@@ -155,6 +155,15 @@ impl Screen {
         }
     }
 
+    /// Rings the terminal's bell, where stdout is one.
+    pub(super) fn ring(&self) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if io::stdout().is_terminal() {
+            let mut stdout = io::stdout().lock();
+            let _ = stdout.write_all(b"\x07").and_then(|()| stdout.flush());
+        }
+    }
+
     /// For stderr when there is no screen, or stdout is lost.
     pub(crate) fn last_words(text: &str) {
         let _ = writeln!(io::stderr().lock(), "{text}");

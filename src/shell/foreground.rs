@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::libc::{SIGINT, SIGTSTP};
+use nix::libc::{SIGINT, SIGQUIT, SIGTSTP};
 use nix::poll::PollFlags;
 
 use super::editor::{self, Trouble};
@@ -78,6 +78,7 @@ impl Shell {
                         .notice(format!("[{id}] goes on in the background: {line}"));
                     return Ok(Status::OK);
                 }
+                Some(SIGQUIT) => job.nudge(),
                 _ => {}
             }
             if let Some(question) = desk.take_question() {

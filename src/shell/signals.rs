@@ -22,10 +22,11 @@ const LAST_WORDS_MAX: Duration = Duration::from_millis(300);
 
 /// Registers the handlers and starts the thread that serves them.
 pub(crate) fn start(session: Arc<Session>) -> io::Result<()> {
-    let mut wanted = vec![SIGINT, SIGTERM, SIGHUP];
+    // Ctrl-\ asks the job in the foreground how it goes.
+    let mut wanted = vec![SIGINT, SIGTERM, SIGHUP, SIGQUIT];
     if session.interactive {
-        // Ctrl-Z would freeze all servers, Ctrl-\ would end them without a word.
-        wanted.extend([SIGTSTP, SIGQUIT]);
+        // Ctrl-Z would freeze all servers.
+        wanted.push(SIGTSTP);
     }
     // What nohup or a script's `&` made this process ignore stays ignored.
     let ignored = ignored_from_the_start();

@@ -15,6 +15,7 @@ impl From<net::Error> for Error {
             net::Error::Cancelled => Error::Cancelled,
             net::Error::NotPermitted(_) => Error::NotPermitted(text),
             net::Error::TimedOut(_) | net::Error::NoDatagram(_) => Error::TimedOut(text),
+            net::Error::NoInterface(_) => Error::Usage(text),
             net::Error::Resolve { .. }
             | net::Error::System { .. }
             | net::Error::Closed(_)

@@ -11,7 +11,7 @@ use super::{Error, checksum, ip};
 /// Type, code, checksum, identifier and sequence number.
 pub const ECHO_HEADER_OCTETS: usize = 8;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Version {
     V4,
     V6,
@@ -114,6 +114,13 @@ fn parse_echo(mut reader: Reader<'_>) -> Result<Echo<'_>, Error> {
     })
 }
 
+/// Identifier and sequence number of an echo whose checksum may be wrong.
+pub fn parse_echo_numbers(octets: &[u8]) -> Result<(u16, u16), Error> {
+    let mut reader = Reader::new(octets);
+    reader.take(4)?;
+    Ok((reader.u16()?, reader.u16()?))
+}
+
 /// The echo request that an error quotes, with the IP header in front or without it.
 ///
 /// Routers may quote as little as 8 octets of it, which is its header.
@@ -141,7 +148,7 @@ pub fn parse_quoted_packet(
 }
 
 /// An ICMP error, as RFC 792, RFC 1191, RFC 1812 and RFC 4443 number them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Problem {
     version: Version,
     pub kind: u8,
@@ -150,7 +157,50 @@ pub struct Problem {
     pub info: u32,
 }
 
+/// What an error means for the packet, in both versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// The network or host cannot be reached from there.
+    NoRoute,
+    /// Nobody has that address on the last link.
+    NoHost,
+    /// A rule forbids it.
+    Prohibited,
+    PortUnreachable,
+    ProtocolUnreachable,
+    /// It does not fit, and may not be fragmented.
+    TooBig {
+        mtu: u32,
+    },
+    /// The hop limit ran out on the way.
+    HopLimit,
+    Other,
+}
+
 impl Problem {
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        match (self.version, self.kind, self.code) {
+            (Version::V4, 3, 0 | 6 | 8 | 11) | (Version::V6, 1, 0) => Meaning::NoRoute,
+            (Version::V4, 3, 1 | 7 | 12) | (Version::V6, 1, 3) => Meaning::NoHost,
+            (Version::V4, 3, 9 | 10 | 13) | (Version::V6, 1, 1 | 5 | 6) => Meaning::Prohibited,
+            (Version::V4, 3, 3) | (Version::V6, 1, 4) => Meaning::PortUnreachable,
+            (Version::V4, 3, 2) | (Version::V6, 4, 1) => Meaning::ProtocolUnreachable,
+            // RFC 1191: the low half; before it, zero.
+            (Version::V4, 3, 4) => Meaning::TooBig {
+                mtu: self.info & 0xffff,
+            },
+            (Version::V6, 2, _) => Meaning::TooBig { mtu: self.info },
+            (Version::V4, 11, 0) | (Version::V6, 3, 0) => Meaning::HopLimit,
+            _ => Meaning::Other,
+        }
+    }
+
+    #[must_use]
+    pub fn is_port_unreachable(&self) -> bool {
+        self.meaning() == Meaning::PortUnreachable
+    }
+
     #[must_use]
     pub fn new(version: Version, kind: u8, code: u8, info: u32) -> Option<Problem> {
         let is_problem = match version {

@@ -1,9 +1,12 @@
 //! Formats as they are on the wire: octets to values and back. No sockets, clock or threads.
 
 pub mod checksum;
+pub mod extension;
 pub mod icmp;
 pub mod ip;
 mod reader;
+pub mod tcp;
+pub mod udp;
 
 /// What is wrong with octets from the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,104 +1,255 @@
-//! Which of the messages that arrive are answers to this ping.
+//! What a received message is to this ping.
 
-use std::net::SocketAddr;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::net::IpAddr;
 
-use super::COOKIE_OCTETS;
-use crate::net::icmp::{Mode, Received};
+use crate::net::icmp::Mode;
+use crate::net::inbox::{QueuedProblem, Received};
 use crate::wire::icmp::{self, ECHO_HEADER_OCTETS, Echo, Message, Problem, Version};
 use crate::wire::{self, ip};
 
-/// What a received message is to this ping.
+/// In front of the payload, so that only an answer to this very ping counts.
+pub(super) const COOKIE_OCTETS: usize = 8;
+
+/// Whom an answer concerns, by its place among the hosts, and what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Reply {
+        host: usize,
         sequence_number: u16,
         octets: usize,
-        intact: bool,
     },
     Problem {
+        host: usize,
         sequence_number: u16,
         problem: Problem,
     },
-    Corrupted,
-    /// Another process's, or no answer at all.
+    /// It has this ping's identifier, but does not count.
+    Strange {
+        host: usize,
+        sequence_number: u16,
+        octets: usize,
+        why: Strange,
+    },
+    /// Not for this ping.
     Foreign,
 }
 
-/// The ICMP message in what was received, and the hop limit it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Strange {
+    /// Somebody else than was asked.
+    DifferentAddress,
+    BadChecksum,
+    Truncated,
+    WrongOctet {
+        place: usize,
+        expected: u8,
+        got: u8,
+    },
+    /// The cookie is not the one that was sent.
+    Forged,
+    Unsent,
+    Old,
+}
+
+impl std::fmt::Display for Strange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Strange::DifferentAddress => f.write_str("DIFFERENT ADDRESS!"),
+            Strange::BadChecksum => f.write_str("BAD CHECKSUM!"),
+            Strange::Truncated => f.write_str("truncated"),
+            Strange::WrongOctet {
+                place,
+                expected,
+                got,
+            } => write!(
+                f,
+                "wrong data byte #{place} should be {expected:#x} but was {got:#x}"
+            ),
+            Strange::Forged => f.write_str("not what was sent"),
+            Strange::Unsent => f.write_str("never sent"),
+            Strange::Old => f.write_str("too old"),
+        }
+    }
+}
+
+/// The ICMP message in what was received, and the hop limit that it came with.
 pub(super) fn message_of<'a>(
     received: &Received<'a>,
     version: Version,
     mode: Mode,
-) -> (Result<&'a [u8], wire::Error>, Option<u8>) {
-    if version == Version::V6 || mode == Mode::Datagram || received.problem.is_some() {
-        return (Ok(received.octets), received.hop_limit);
-    }
-    match ip::Packet::parse(received.octets) {
-        Ok(packet) => (Ok(packet.payload), Some(packet.hop_limit)),
-        Err(error) => (Err(error), None),
+) -> Option<(&'a [u8], Option<u8>)> {
+    match mode {
+        Mode::Raw if version == Version::V4 => {
+            let packet = ip::Packet::parse(received.octets).ok()?;
+            Some((packet.payload, Some(packet.hop_limit)))
+        }
+        _ => Some((received.octets, received.hop_limit)),
     }
 }
 
 /// How this ping's own messages are told from others.
-pub(super) struct Own<'a> {
-    pub(super) identifier: u16,
-    pub(super) address: SocketAddr,
-    pub(super) payload: &'a [u8],
+pub(super) struct Own {
+    addresses: Vec<IpAddr>,
+    by_address: HashMap<IpAddr, usize>,
+    by_cookie: HashMap<[u8; COOKIE_OCTETS], usize>,
+    /// What is sent behind the cookie, and instead of it where there is no room for one.
+    template: Vec<u8>,
 }
 
-impl Own<'_> {
+impl Own {
+    /// `hosts` in order: each one's address and cookie.
+    pub(super) fn new(hosts: &[(IpAddr, [u8; COOKIE_OCTETS])], template: Vec<u8>) -> Own {
+        // Of two hosts with one address the cookies decide.
+        let by_address = hosts.iter().enumerate().rev();
+        Own {
+            addresses: hosts.iter().map(|host| host.0).collect(),
+            by_address: by_address.map(|(index, host)| (host.0, index)).collect(),
+            by_cookie: (0..)
+                .zip(hosts)
+                .map(|(index, host)| (host.1, index))
+                .collect(),
+            template,
+        }
+    }
+
+    /// The payload for a host.
+    pub(super) fn payload(&mut self, cookie: [u8; COOKIE_OCTETS]) -> &[u8] {
+        if let Some(place) = self.template.first_chunk_mut() {
+            *place = cookie;
+        }
+        &self.template
+    }
+
+    /// What arrived on the socket with this identifier.
     pub(super) fn recognise(
         &self,
         received: &Received,
-        message: Result<&[u8], wire::Error>,
         version: Version,
-    ) -> Answer {
-        let Ok(message) = message else {
-            return Answer::Foreign;
+        mode: Mode,
+        identifier: u16,
+    ) -> (Answer, Option<u8>) {
+        let Some((message, hop_limit)) = message_of(received, version, mode) else {
+            return (Answer::Foreign, None);
         };
-        if let Some(queued) = received.problem {
-            let problem = Problem::new(version, queued.kind, queued.code, queued.info);
-            return match (problem, icmp::parse_quoted_request(version, message)) {
-                (Some(problem), Ok(echo)) if echo.identifier == self.identifier => {
-                    Answer::Problem {
-                        sequence_number: echo.sequence_number,
-                        problem,
-                    }
-                }
-                _ => Answer::Foreign,
-            };
-        }
+        let from = received.from.ip();
+        (self.message(message, from, version, identifier), hop_limit)
+    }
+
+    fn message(&self, message: &[u8], from: IpAddr, version: Version, identifier: u16) -> Answer {
         match Message::parse(version, message) {
-            Ok(Message::EchoReply(echo)) => self.recognise_reply(received, &echo),
+            Ok(Message::EchoReply(echo)) if echo.identifier == identifier => {
+                self.reply(&echo, from)
+            }
             Ok(Message::Problem { problem, quote }) => {
-                match icmp::parse_quoted_packet(version, quote) {
-                    Ok((packet, echo))
-                        if packet.destination == self.address.ip()
-                            && echo.identifier == self.identifier =>
-                    {
-                        Answer::Problem {
-                            sequence_number: echo.sequence_number,
-                            problem,
+                let quoted = icmp::parse_quoted_packet(version, quote);
+                let Ok((packet, echo)) = quoted else {
+                    return Answer::Foreign;
+                };
+                if echo.identifier != identifier {
+                    return Answer::Foreign;
+                }
+                self.problem(&echo, packet.destination, problem)
+            }
+            // Whose it was is not certain, but it came from a host that is asked.
+            Err(wire::Error::Checksum) => {
+                let numbers = icmp::parse_echo_numbers(message);
+                match (self.by_address.get(&from), numbers) {
+                    (Some(host), Ok((own, sequence_number))) if own == identifier => {
+                        Answer::Strange {
+                            host: *host,
+                            sequence_number,
+                            octets: message.len(),
+                            why: Strange::BadChecksum,
                         }
                     }
                     _ => Answer::Foreign,
                 }
             }
-            // Whose it was is not certain, but it came from the host that is asked.
-            Err(wire::Error::Checksum) if received.from == self.address.ip() => Answer::Corrupted,
-            Ok(Message::Other { .. }) | Err(_) => Answer::Foreign,
+            Ok(_) | Err(_) => Answer::Foreign,
         }
     }
 
-    fn recognise_reply(&self, received: &Received, echo: &Echo) -> Answer {
-        let cookie = |payload: &[u8]| payload.get(..COOKIE_OCTETS).map(<[u8]>::to_vec);
-        let is_own = echo.identifier == self.identifier && received.from == self.address.ip();
-        if !is_own || cookie(echo.payload) != cookie(self.payload) {
-            return Answer::Foreign;
+    /// What the error queue told.
+    pub(super) fn recognise_queued(
+        &self,
+        queued: &QueuedProblem,
+        version: Version,
+        identifier: u16,
+    ) -> Answer {
+        let problem = Problem::new(version, queued.kind, queued.code, queued.info);
+        let echo = icmp::parse_quoted_request(version, queued.quote);
+        match (problem, echo, queued.destination) {
+            (Some(problem), Ok(echo), Some(destination)) if echo.identifier == identifier => {
+                self.problem(&echo, destination.ip(), problem)
+            }
+            _ => Answer::Foreign,
+        }
+    }
+
+    /// By the quoted cookie where the router quoted so much, else by the address.
+    fn problem(&self, echo: &Echo, destination: IpAddr, problem: Problem) -> Answer {
+        let by_cookie = echo.payload.first_chunk();
+        let by_cookie = by_cookie.and_then(|cookie| self.by_cookie.get(cookie));
+        match by_cookie.or_else(|| self.by_address.get(&destination)) {
+            Some(host) => Answer::Problem {
+                host: *host,
+                sequence_number: echo.sequence_number,
+                problem,
+            },
+            None => Answer::Foreign,
+        }
+    }
+
+    fn reply(&self, echo: &Echo, from: IpAddr) -> Answer {
+        let by_address = self.by_address.get(&from).copied();
+        let cookie = echo.payload.first_chunk();
+        let by_cookie = cookie.and_then(|cookie| self.by_cookie.get(cookie).copied());
+        let has_cookie = self.template.len() >= COOKIE_OCTETS;
+        let octets = ECHO_HEADER_OCTETS + echo.payload.len();
+        let strange = |host: Option<usize>, why: Strange| Answer::Strange {
+            // One from nowhere, with the right identifier, is told beside the first host.
+            host: host.or(by_address).or(by_cookie).unwrap_or(0),
+            sequence_number: echo.sequence_number,
+            octets,
+            why,
+        };
+        match echo.payload.len().cmp(&self.template.len()) {
+            Ordering::Less => return strange(by_cookie, Strange::Truncated),
+            Ordering::Greater => return strange(by_cookie, Strange::Forged),
+            Ordering::Equal => {}
+        }
+        let host = match (by_cookie, by_address) {
+            (Some(host), _) if has_cookie => host,
+            (None, _) if has_cookie => return strange(None, Strange::Forged),
+            (_, Some(host)) => host,
+            (_, None) => return strange(None, Strange::DifferentAddress),
+        };
+        let skipped = if has_cookie { COOKIE_OCTETS } else { 0 };
+        let mut pairs = self
+            .template
+            .iter()
+            .zip(echo.payload)
+            .enumerate()
+            .skip(skipped);
+        if let Some((place, (expected, got))) = pairs.find(|(_, (sent, got))| sent != got) {
+            let (expected, got) = (*expected, *got);
+            let why = Strange::WrongOctet {
+                place,
+                expected,
+                got,
+            };
+            return strange(Some(host), why);
+        }
+        let asked = self.addresses[host];
+        if asked != from && !asked.is_multicast() {
+            return strange(Some(host), Strange::DifferentAddress);
         }
         Answer::Reply {
+            host,
             sequence_number: echo.sequence_number,
-            octets: ECHO_HEADER_OCTETS + echo.payload.len(),
-            intact: echo.payload == self.payload,
+            octets,
         }
     }
 }

@@ -1,0 +1,111 @@
+//! Sockets of single packets, each with a hop limit of its own, and what is heard of them.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{
+    Ipv4RecvErr, Ipv4RecvTtl, Ipv6RecvErr, Ipv6RecvHopLimit, ReceiveTimestampns,
+};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt};
+use socket2::Socket;
+
+use super::inbox::{Inbox, Queued, Received, is_told_by_icmp};
+use super::option;
+use crate::clock;
+
+/// The largest IP packet.
+const PACKET_OCTETS_MAX: usize = 65_536;
+
+pub(crate) struct PacketSocket {
+    pub(super) socket: Socket,
+    inbox: Inbox,
+    is_told_errors: bool,
+}
+
+impl PacketSocket {
+    /// One that does not block, and knows when packets came and with which hop limit.
+    pub(super) fn new(socket: Socket, is_v4: bool) -> io::Result<PacketSocket> {
+        socket.set_nonblocking(true)?;
+        setsockopt(&socket, ReceiveTimestampns, &true)?;
+        match is_v4 {
+            true => setsockopt(&socket, Ipv4RecvTtl, &true)?,
+            false => setsockopt(&socket, Ipv6RecvHopLimit, &true)?,
+        }
+        Ok(PacketSocket {
+            socket,
+            inbox: Inbox::new(PACKET_OCTETS_MAX),
+            is_told_errors: false,
+        })
+    }
+
+    /// From now on ICMP errors are in the error queue.
+    pub(crate) fn tell_errors(&mut self, is_v4: bool) -> io::Result<()> {
+        tell_errors(&self.socket, is_v4)?;
+        self.is_told_errors = true;
+        Ok(())
+    }
+
+    /// Sends one packet; says just before when that was.
+    ///
+    /// A socket that is told errors reports an earlier one by failing the next send without
+    /// sending anything; that send is made again.
+    pub(crate) fn send(
+        &self,
+        octets: &[u8],
+        peer: &SocketAddr,
+        hop_limit: Option<u8>,
+    ) -> io::Result<Instant> {
+        const PENDING_ERRORS_MAX: usize = 64;
+        let address = SockaddrStorage::from(*peer);
+        let limit = hop_limit.map(i32::from);
+        let control = limit.as_ref().map(|limit| match peer {
+            SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(limit),
+            SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(limit),
+        });
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let slices = [IoSlice::new(octets)];
+        let mut pending = 0;
+        loop {
+            let at = clock::now();
+            match sendmsg(fd, &slices, control.as_slice(), flags, Some(&address)) {
+                Ok(_) => return Ok(at),
+                Err(Errno::EINTR) => {}
+                Err(error)
+                    if self.is_told_errors
+                        && is_told_by_icmp(error)
+                        && pending < PENDING_ERRORS_MAX =>
+                {
+                    pending += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(crate) fn receive(&mut self) -> io::Result<Option<Received<'_>>> {
+        self.inbox.receive(&self.socket)
+    }
+
+    pub(crate) fn receive_queued(&mut self) -> io::Result<Option<Queued<'_>>> {
+        self.inbox.receive_queued(&self.socket)
+    }
+}
+
+pub(super) fn tell_errors(socket: &Socket, is_v4: bool) -> io::Result<()> {
+    match is_v4 {
+        true => setsockopt(socket, Ipv4RecvErr, &true)?,
+        false => setsockopt(socket, Ipv6RecvErr, &true)?,
+    }
+    // Kernels before 5.9 know nothing of extensions.
+    let _ = option::set_extensions_told(socket, is_v4);
+    Ok(())
+}
+
+impl AsFd for PacketSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,352 @@
+//! The largest packet that gets to each hop.
+//!
+//! Packets that nobody may fragment go to all hops at once, in rounds: to each hop the size that
+//! its search wants to know about. A router that cannot pass one on says how much it could, or
+//! drops it without a word (a black hole); then the search halves what is left.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::{Answer, Probe, Prober, What};
+use crate::cancel::Cancel;
+use crate::wire::icmp::Meaning;
+use crate::{clock, net};
+
+/// Copies of each packet, because a lost one would look like one too large.
+const COPIES: usize = 2;
+/// For answers, and so much longer than the slowest one.
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
+const PATIENCE_FIRST: Duration = Duration::from_millis(1000);
+const SLOWER: u32 = 4;
+const HOPS_MAX: u8 = 30;
+
+/// Bisection between a size that passes and one that does not, which a router's word ends early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Search {
+    /// The largest size that passed.
+    passed: usize,
+    /// The smallest that did not.
+    failed: usize,
+    trying: usize,
+}
+
+impl Search {
+    /// `smallest` is known to pass; nothing larger than `largest` can leave.
+    fn new(smallest: usize, largest: usize) -> Search {
+        Search {
+            passed: smallest,
+            failed: largest + 1,
+            trying: largest,
+        }
+    }
+
+    /// The size to send next; `None` when the answer is known.
+    fn next(&self) -> Option<usize> {
+        (self.passed + 1 < self.failed).then_some(self.trying)
+    }
+
+    /// A packet of this size arrived.
+    fn on_passed(&mut self, octets: usize) {
+        if octets > self.passed && octets < self.failed {
+            self.passed = octets;
+            self.halve();
+        }
+    }
+
+    /// A router, or this machine, said that a packet is too large, and for what it was not.
+    fn on_too_big(&mut self, octets: usize, mtu: usize) {
+        if octets >= self.failed || octets <= self.passed {
+            return;
+        }
+        self.failed = octets;
+        match mtu > self.passed && mtu < octets {
+            true => {
+                self.trying = mtu;
+                self.failed = mtu + 1;
+            }
+            // Before RFC 1191 routers said nothing; others lie.
+            false => self.halve(),
+        }
+    }
+
+    /// Nothing was heard of a packet of this size.
+    fn on_silence(&mut self, octets: usize) {
+        if octets == self.trying && octets < self.failed {
+            self.failed = octets;
+            self.halve();
+        }
+    }
+
+    fn halve(&mut self) {
+        self.trying = usize::midpoint(self.passed, self.failed);
+    }
+}
+
+/// What is known of the way to one hop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) hop_limit: u8,
+    pub(crate) router: Option<IpAddr>,
+    /// The largest packet that gets there, with all headers.
+    pub(crate) mtu: usize,
+    /// Who said that a larger one is too large; `None` for a black hole.
+    pub(crate) told_by: Option<IpAddr>,
+}
+
+/// The ways to all hops up to the target, or to the last that answers.
+pub(crate) struct Survey {
+    pub(crate) ways: Vec<Way>,
+    pub(crate) is_reached: bool,
+    /// What this machine's interface lets out.
+    pub(crate) local: usize,
+}
+
+/// Who answers in a round: the place of the question, and what came of it.
+type Heard = Vec<(usize, Answer)>;
+
+pub(crate) fn survey(
+    prober: &mut Prober,
+    source: IpAddr,
+    cancel: &Cancel,
+) -> Result<Survey, net::Error> {
+    let smallest = prober.octets_min();
+    let local = net::interface_mtu(source);
+    let (mut ways, is_reached, rtt) = find_hops(prober, smallest, cancel)?;
+    let patience = (rtt * SLOWER).max(PATIENCE_MIN);
+    let mut searches: Vec<Search> = ways.iter().map(|_| Search::new(smallest, local)).collect();
+    loop {
+        let mut questions: Vec<(usize, u8, usize)> = Vec::new();
+        for (place, search) in searches.iter().enumerate() {
+            let size = search.next();
+            questions.extend(size.map(|octets| (place, ways[place].hop_limit, octets)));
+        }
+        if questions.is_empty() {
+            break;
+        }
+        let heard = ask(prober, &questions, patience, cancel)?;
+        for (asked, (place, _, octets)) in questions.iter().enumerate() {
+            let mut answers = heard.iter().filter(|(question, _)| *question == asked);
+            let told = answers.clone().find_map(|(_, answer)| match answer.what {
+                What::Problem(problem) => match problem.meaning() {
+                    Meaning::TooBig { mtu } => Some((answer.from, mtu as usize)),
+                    _ => None,
+                },
+                What::Reached => None,
+            });
+            match told {
+                Some((router, mtu)) => {
+                    ways[*place].told_by = Some(router);
+                    searches[*place].on_too_big(*octets, mtu);
+                }
+                None if answers.next().is_some() => searches[*place].on_passed(*octets),
+                None => searches[*place].on_silence(*octets),
+            }
+        }
+    }
+    for (way, search) in ways.iter_mut().zip(&searches) {
+        way.mtu = search.passed;
+    }
+    // What gets farther got here, whatever a router that limits its answers made of it.
+    for place in (1..ways.len()).rev() {
+        ways[place - 1].mtu = ways[place - 1].mtu.max(ways[place].mtu);
+    }
+    Ok(Survey {
+        ways,
+        is_reached,
+        local,
+    })
+}
+
+/// Small packets to all hops: who is there, and how long an answer takes.
+fn find_hops(
+    prober: &mut Prober,
+    smallest: usize,
+    cancel: &Cancel,
+) -> Result<(Vec<Way>, bool, Duration), net::Error> {
+    let questions: Vec<(usize, u8, usize)> = (1..=HOPS_MAX)
+        .map(|hop_limit| (usize::from(hop_limit) - 1, hop_limit, smallest))
+        .collect();
+    let started = clock::now();
+    let heard = ask_until(prober, &questions, PATIENCE_FIRST, cancel, |heard| {
+        // The target, and every hop before it.
+        let end = heard
+            .iter()
+            .filter(|(_, answer)| is_end(answer))
+            .map(|(place, _)| *place)
+            .min();
+        end.is_some_and(|end| (0..end).all(|hop| heard.iter().any(|(place, _)| *place == hop)))
+    })?;
+    let end = heard
+        .iter()
+        .filter(|(_, answer)| is_end(answer))
+        .map(|heard| heard.0)
+        .min();
+    let last = end.or(heard.iter().map(|heard| heard.0).max());
+    let slowest = heard.iter().map(|(_, answer)| answer.at).max();
+    let rtt = slowest.map_or(Duration::ZERO, |at| at.saturating_duration_since(started));
+    let ways = (0..last.map_or(0, |last| last + 1)).map(|place| {
+        let answer = heard.iter().find(|heard| heard.0 == place);
+        Way {
+            hop_limit: place as u8 + 1,
+            router: answer.map(|answer| answer.1.from),
+            mtu: smallest,
+            told_by: None,
+        }
+    });
+    let is_reached = end.is_some_and(|end| {
+        heard
+            .iter()
+            .any(|(place, answer)| *place == end && answer.what == What::Reached)
+    });
+    Ok((ways.collect(), is_reached, rtt))
+}
+
+fn is_end(answer: &Answer) -> bool {
+    match answer.what {
+        What::Reached => true,
+        What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
+    }
+}
+
+fn ask(
+    prober: &mut Prober,
+    questions: &[(usize, u8, usize)],
+    patience: Duration,
+    cancel: &Cancel,
+) -> Result<Heard, net::Error> {
+    ask_until(prober, questions, patience, cancel, |heard| {
+        (0..questions.len()).all(|place| heard.iter().any(|(question, _)| *question == place))
+    })
+}
+
+/// Sends each question in copies and collects the answers until `is_enough`, or for so long.
+fn ask_until(
+    prober: &mut Prober,
+    questions: &[(usize, u8, usize)],
+    patience: Duration,
+    cancel: &Cancel,
+    is_enough: impl Fn(&Heard) -> bool,
+) -> Result<Heard, net::Error> {
+    // What was left over from the last round answers nothing now.
+    let cannot = |error| net::Error::System {
+        what: "cannot probe".to_owned(),
+        error,
+    };
+    prober.receive().map_err(cannot)?;
+    let first_key = prober.reserve_keys(COPIES * questions.len());
+    for copy in 0..COPIES {
+        for (place, (_, hop_limit, octets)) in questions.iter().enumerate() {
+            let key = first_key.wrapping_add((copy * questions.len() + place) as u16);
+            // One that is too large even for this machine counts as silence.
+            let _ = prober.send(Probe {
+                key,
+                hop_limit: *hop_limit,
+                flow: 0,
+                octets: *octets,
+            });
+        }
+    }
+    let deadline: Instant = clock::now() + patience;
+    let mut heard = Heard::new();
+    loop {
+        for answer in prober.receive().map_err(cannot)? {
+            let number = usize::from(answer.key.wrapping_sub(first_key));
+            if number < COPIES * questions.len() {
+                heard.push((number % questions.len(), answer));
+            }
+        }
+        if is_enough(&heard) || clock::now() >= deadline {
+            return Ok(heard);
+        }
+        let interest = prober.interest();
+        cancel.wait_any(&prober.fds(), interest, Some(deadline))?;
+    }
+}
+
+impl Survey {
+    /// The first hop that gets less than the one before it: its place, if any.
+    pub(crate) fn bottleneck(&self) -> Option<usize> {
+        let before = |place: usize| match place {
+            0 => self.local,
+            _ => self.ways[place - 1].mtu,
+        };
+        (0..self.ways.len())
+            .rev()
+            .find(|place| self.ways[*place].mtu < before(*place))
+    }
+
+    pub(crate) fn mtu(&self) -> Option<usize> {
+        self.ways.last().map(|way| way.mtu)
+    }
+
+    /// Which link is the narrow one, and whether its router says so.
+    pub(crate) fn explanation(&self) -> Option<String> {
+        let place = self.bottleneck()?;
+        let mtu = self.ways[place].mtu;
+        let near = match place.checked_sub(1).map(|before| &self.ways[before]) {
+            None => "this machine".to_owned(),
+            Some(way) => match way.router {
+                Some(router) => format!("hop {} ({router})", way.hop_limit),
+                None => format!("hop {}", way.hop_limit),
+            },
+        };
+        Some(match self.ways[place].told_by {
+            Some(router) => format!(
+                "{near} passes on no more than {mtu} octets, and {router} says so when asked"
+            ),
+            None => format!(
+                "{near} passes on no more than {mtu} octets and drops larger packets without a \
+                 word: a black hole"
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the search finds, and in how many rounds.
+    fn find(mtu: usize, is_black_hole: bool) -> (usize, u32) {
+        let mut search = Search::new(68, 1500);
+        let mut rounds = 0;
+        while let Some(octets) = search.next() {
+            rounds += 1;
+            match octets <= mtu {
+                true => search.on_passed(octets),
+                false if is_black_hole => search.on_silence(octets),
+                false => search.on_too_big(octets, mtu),
+            }
+        }
+        (search.passed, rounds)
+    }
+
+    #[test]
+    fn one_round_where_all_passes_and_two_where_a_router_speaks() {
+        assert_eq!(find(1500, false), (1500, 1));
+        assert_eq!(find(1400, false), (1400, 2));
+        assert_eq!(find(68, false).0, 68);
+    }
+
+    #[test]
+    fn black_holes_are_bisected() {
+        for mtu in [68, 576, 1280, 1399, 1400, 1492, 1499] {
+            let (found, rounds) = find(mtu, true);
+            assert!(found == mtu && rounds <= 12, "{mtu}: {found} in {rounds}");
+        }
+    }
+
+    #[test]
+    fn a_router_that_tells_nonsense_is_not_believed() {
+        for mtu in [0, 68, 1500, 9000] {
+            let mut search = Search::new(68, 1500);
+            while let Some(octets) = search.next() {
+                match octets <= 1000 {
+                    true => search.on_passed(octets),
+                    false => search.on_too_big(octets, mtu),
+                }
+            }
+            assert_eq!(search.passed, 1000, "{mtu}");
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! Follows hosts one by one, with a statistic for each.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::PollFlags;
+
+use super::answer::{Answer, COOKIE_OCTETS, Own, Strange};
+use super::probes::{Plan, Probes, Reply, Step};
+use super::report::{Event, Percent, Statistics, Wanted};
+use super::verdict::Oddities;
+use crate::cancel::Wake;
+use crate::net::icmp::{IcmpSocket, Options};
+use crate::net::inbox::Queued;
+use crate::net::reverse::Names;
+use crate::net::{self, random};
+use crate::tool::{Context, Error};
+use crate::wire::icmp::{Echo, Version};
+use crate::{cause, clock};
+
+/// How often `jobs` learns how it goes.
+const SUMMARY_INTERVAL: Duration = Duration::from_millis(100);
+/// Answers that do not count are told so often, and then only counted.
+const STRANGE_TOLD_MAX: u64 = 20;
+/// Hosts are asked one after the other, not in one burst.
+const STAGGER_MAX: Duration = Duration::from_millis(2);
+
+/// What is told while it goes on.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Telling {
+    /// Only the statistics.
+    pub(super) quiet: bool,
+    pub(super) flood: bool,
+    pub(super) stamps: bool,
+    pub(super) no_answer_yet: bool,
+    pub(super) audible: bool,
+    pub(super) wanted: Wanted,
+}
+
+pub(super) struct Watch<'a> {
+    context: &'a Context,
+    telling: Telling,
+    own: Own,
+    hosts: Vec<Host>,
+    sockets: Vec<Socket>,
+    /// Names of addresses that answer, unless only numbers are wanted.
+    names: Option<Names>,
+    summarized_at: Instant,
+    slept: Duration,
+}
+
+struct Host {
+    name: String,
+    address: SocketAddr,
+    cookie: [u8; COOKIE_OCTETS],
+    /// Its place among the sockets.
+    socket: usize,
+    probes: Probes,
+    oddities: Oddities,
+}
+
+struct Socket {
+    icmp: IcmpSocket,
+    version: Version,
+    /// The packets whose transmit stamps are still to come: number, host, sequence number.
+    unstamped: VecDeque<(u32, usize, u64)>,
+}
+
+/// An answer, who sent it, with which hop limit, and when.
+type Heard = (Answer, IpAddr, Option<u8>, Instant);
+
+impl<'a> Watch<'a> {
+    pub(super) fn open(
+        context: &'a Context,
+        hosts: Vec<(String, SocketAddr)>,
+        template: Vec<u8>,
+        plan: Plan,
+        options: &Options,
+        telling: Telling,
+    ) -> Result<Watch<'a>, Error> {
+        let mut sockets: Vec<Socket> = Vec::new();
+        let now = clock::now();
+        let count = hosts.len() as u32;
+        let stagger = (plan.interval / count.max(1)).min(STAGGER_MAX);
+        let mut opened = Vec::new();
+        for (index, (name, address)) in (0..).zip(hosts) {
+            let version = version_of(&address);
+            let socket = match sockets.iter().position(|socket| socket.version == version) {
+                Some(place) => place,
+                None => {
+                    sockets.push(Socket {
+                        icmp: IcmpSocket::open(version == Version::V4, options)?,
+                        version,
+                        unstamped: VecDeque::new(),
+                    });
+                    sockets.len() - 1
+                }
+            };
+            opened.push(Host {
+                name,
+                address,
+                cookie: random().to_be_bytes(),
+                socket,
+                probes: Probes::new(plan, now + stagger * index),
+                oddities: Oddities::default(),
+            });
+        }
+        let known: Vec<(IpAddr, [u8; COOKIE_OCTETS])> = opened
+            .iter()
+            .map(|host| (host.address.ip(), host.cookie))
+            .collect();
+        Ok(Watch {
+            context,
+            telling,
+            own: Own::new(&known, template),
+            hosts: opened,
+            sockets,
+            names: None,
+            summarized_at: now,
+            slept: clock::slept(),
+        })
+    }
+
+    /// Answers are shown with the names of their addresses, as soon as those are known.
+    pub(super) fn name_addresses(&mut self) {
+        self.names = Names::new().ok();
+        for host in &self.hosts {
+            if let Some(names) = &self.names {
+                names.ask(host.address.ip());
+            }
+        }
+    }
+
+    /// Until all is answered or given up, or the job is stopped.
+    pub(super) fn run(&mut self) -> Result<(), Error> {
+        loop {
+            if self.context.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            self.notice_sleep();
+            // In a flood the answer is often there before anybody could wait for it.
+            self.receive()?;
+            let (sent, wait_until) = self.send_due();
+            let Some(wait_until) = wait_until else {
+                return Ok(());
+            };
+            if sent {
+                continue;
+            }
+            self.summarize_before(wait_until);
+            let fds: Vec<_> = self
+                .sockets
+                .iter()
+                .map(|socket| socket.icmp.as_fd())
+                .collect();
+            let cancel = &self.context.cancel;
+            match cancel.wait_any(&fds, PollFlags::POLLIN, Some(wait_until))? {
+                Wake::Nudged => self.tell_interim(),
+                Wake::Ready | Wake::TimedOut => {}
+            }
+        }
+    }
+
+    /// Sends what is due; whether anything was, and when the next is, if there is any.
+    fn send_due(&mut self) -> (bool, Option<Instant>) {
+        let mut sent = false;
+        let mut wait_until: Option<Instant> = None;
+        for index in 0..self.hosts.len() {
+            let now = clock::now();
+            match self.hosts[index].probes.poll(now) {
+                Step::Send(sequence_number) => {
+                    self.send(index, sequence_number);
+                    sent = true;
+                    wait_until = Some(now);
+                }
+                Step::WaitUntil(at) => {
+                    wait_until = Some(wait_until.map_or(at, |earlier| earlier.min(at)));
+                }
+                Step::Done => {}
+            }
+        }
+        (sent, wait_until)
+    }
+
+    fn send(&mut self, index: usize, sequence_number: u64) {
+        self.tell_no_answer_yet(index, sequence_number);
+        let host = &mut self.hosts[index];
+        let socket = &mut self.sockets[host.socket];
+        let echo = Echo {
+            identifier: socket.icmp.identifier(),
+            // The wire has the low 16 bits.
+            sequence_number: sequence_number as u16,
+            payload: self.own.payload(host.cookie),
+        };
+        let octets = echo.emit_request(socket.version);
+        match socket.icmp.send(&octets, &host.address, None) {
+            Ok(sent) => {
+                host.probes.on_sent(sequence_number, sent.at);
+                if socket.icmp.has_transmit_stamps() {
+                    let packet = (sent.number, index, sequence_number);
+                    socket.unstamped.push_back(packet);
+                }
+            }
+            Err(error) => {
+                host.probes.on_sent(sequence_number, clock::now());
+                host.probes.on_error(sequence_number as u16);
+                socket.unstamped.clear();
+                let problem = net::cannot_send(&host.address, octets.len(), &error);
+                host.oddities.not_sent = Some(problem.clone());
+                self.context.out.emit(&Event::SendError {
+                    icmp_seq: sequence_number,
+                    problem,
+                });
+            }
+        }
+    }
+
+    fn tell_no_answer_yet(&self, index: usize, sequence_number: u64) {
+        let host = &self.hosts[index];
+        let last = sequence_number - 1;
+        if self.telling.no_answer_yet && !self.telling.quiet && host.probes.is_waiting_for(last) {
+            self.context.out.emit(&Event::NoAnswerYet {
+                host: self.prefix(index),
+                icmp_seq: last,
+            });
+        }
+    }
+
+    /// The host's name where there are several.
+    fn prefix(&self, index: usize) -> Option<String> {
+        (self.hosts.len() > 1).then(|| self.hosts[index].name.clone())
+    }
+
+    fn receive(&mut self) -> Result<(), Error> {
+        // The rest of a flood waits until what is due has been sent.
+        const MESSAGES_MAX: usize = 256;
+        for place in 0..self.sockets.len() {
+            while let Some((answer, from, ttl, at)) = self.receive_queued(place)? {
+                self.take(answer, from, ttl, at);
+            }
+            for _ in 0..MESSAGES_MAX {
+                let Socket { icmp, version, .. } = &mut self.sockets[place];
+                let (mode, identifier) = (icmp.mode, icmp.identifier());
+                let Some(received) = icmp.receive().map_err(cannot_receive)? else {
+                    break;
+                };
+                let (from, at) = (received.from.ip(), received.at);
+                let (answer, ttl) = self.own.recognise(&received, *version, mode, identifier);
+                self.take(answer, from, ttl, at);
+                // A flood has better things to do than to ask whether there is more.
+                if self.telling.flood && !self.hosts.iter().any(|host| host.probes.is_waiting()) {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next answer by the error queue; stamps are seen to on the way.
+    fn receive_queued(&mut self, place: usize) -> Result<Option<Heard>, Error> {
+        let socket = &mut self.sockets[place];
+        let identifier = socket.icmp.identifier();
+        loop {
+            match socket.icmp.receive_queued().map_err(cannot_receive)? {
+                None => return Ok(None),
+                Some(Queued::Transmitted { number, at }) => {
+                    // Those before it will have no stamp any more.
+                    while let Some((packet, host, sequence_number)) = socket.unstamped.pop_front() {
+                        if packet == number {
+                            self.hosts[host].probes.on_transmitted(sequence_number, at);
+                            break;
+                        }
+                    }
+                }
+                Some(Queued::Problem(problem)) => {
+                    let answer = self
+                        .own
+                        .recognise_queued(&problem, socket.version, identifier);
+                    if let Some(router) = problem.router {
+                        return Ok(Some((answer, router, problem.hop_limit, problem.at)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Answer, from: IpAddr, ttl: Option<u8>, at: Instant) {
+        match answer {
+            Answer::Foreign => {}
+            Answer::Reply {
+                host,
+                sequence_number,
+                octets,
+            } => self.take_reply(host, sequence_number, octets, from, ttl, at),
+            Answer::Problem {
+                host,
+                sequence_number,
+                problem,
+            } => {
+                let probes = &mut self.hosts[host].probes;
+                let icmp_seq = match problem.is_redirect() {
+                    true => Some(u64::from(sequence_number)),
+                    false => probes.on_error(sequence_number),
+                };
+                let Some(icmp_seq) = icmp_seq else { return };
+                if !problem.is_redirect() {
+                    self.hosts[host].oddities.problem = Some((from, problem));
+                }
+                if !self.telling.quiet {
+                    self.context.out.emit(&Event::Error {
+                        from: self.label(host, from),
+                        icmp_seq,
+                        problem: problem.to_string(),
+                    });
+                }
+            }
+            Answer::Strange {
+                host,
+                sequence_number,
+                octets,
+                why,
+            } => self.take_strange(host, sequence_number, octets, from, why),
+        }
+    }
+
+    fn take_reply(
+        &mut self,
+        host: usize,
+        low_bits: u16,
+        octets: usize,
+        from: IpAddr,
+        ttl: Option<u8>,
+        at: Instant,
+    ) {
+        let (icmp_seq, rtt, duplicate) = match self.hosts[host].probes.on_reply(low_bits, at) {
+            Reply::First {
+                sequence_number,
+                rtt,
+            } => (sequence_number, rtt, false),
+            Reply::Duplicate {
+                sequence_number,
+                rtt,
+            } => (sequence_number, rtt, true),
+            Reply::Old => return self.take_strange(host, low_bits, octets, from, Strange::Old),
+            Reply::Unsent => {
+                return self.take_strange(host, low_bits, octets, from, Strange::Unsent);
+            }
+        };
+        if self.telling.audible {
+            self.context.out.ring();
+        }
+        if self.telling.quiet {
+            return;
+        }
+        self.context.out.emit(&Event::Reply {
+            octets,
+            from: self.label(host, from),
+            icmp_seq,
+            ttl,
+            rtt_ms: rtt.as_secs_f64() * 1e3,
+            duplicate,
+            wall: self.telling.stamps.then(clock::unix_seconds),
+        });
+    }
+
+    fn take_strange(
+        &mut self,
+        host: usize,
+        low_bits: u16,
+        octets: usize,
+        from: IpAddr,
+        why: Strange,
+    ) {
+        let followed = &mut self.hosts[host];
+        if matches!(
+            why,
+            Strange::BadChecksum | Strange::Truncated | Strange::WrongOctet { .. }
+        ) {
+            followed.probes.on_corrupted();
+        }
+        followed.oddities.strange += 1;
+        let is_told = followed.oddities.strange <= STRANGE_TOLD_MAX;
+        followed.oddities.newest_strange = Some((from, why.clone()));
+        if is_told && !self.telling.quiet {
+            self.context.out.emit(&Event::NotCounted {
+                octets,
+                from: self.label(host, from),
+                icmp_seq: u64::from(low_bits),
+                why: why.to_string(),
+            });
+        }
+    }
+
+    /// An address as people know it.
+    fn label(&self, host: usize, address: IpAddr) -> String {
+        let host = &self.hosts[host];
+        let is_asked = self.hosts.len() > 1 && host.address.ip() == address;
+        let name = match is_asked {
+            true => Some(host.name.clone()).filter(|name| *name != address.to_string()),
+            false => self.names.as_ref().and_then(|names| {
+                names.ask(address);
+                names.of(address)
+            }),
+        };
+        match name {
+            Some(name) => format!("{name} ({address})"),
+            None => address.to_string(),
+        }
+    }
+
+    /// After a sleep of the machine nobody answers what was asked before.
+    fn notice_sleep(&mut self) {
+        const NOTICED_MIN: Duration = Duration::from_millis(100);
+        let slept = clock::slept();
+        if slept.saturating_sub(self.slept) > NOTICED_MIN {
+            for host in &mut self.hosts {
+                host.probes.on_suspended();
+            }
+        }
+        self.slept = slept;
+    }
+
+    fn tell_interim(&self) {
+        for (index, host) in self.hosts.iter().enumerate() {
+            let (tally, rtts) = (&host.probes.tally, &host.probes.rtts);
+            self.context.out.tell(&Event::Interim {
+                host: self.prefix(index),
+                received: tally.received,
+                transmitted: tally.transmitted,
+                loss_percent: host.probes.loss_percent(),
+                min_ms: rtts.min,
+                avg_ms: rtts.average,
+                ewma_ms: rtts.smoothed,
+                max_ms: rtts.max,
+            });
+        }
+    }
+
+    /// `jobs` shows how it goes, but nothing waits for that.
+    fn summarize_before(&mut self, wait_until: Instant) {
+        let now = clock::now();
+        let is_idle = wait_until.saturating_duration_since(now) > SUMMARY_INTERVAL / 10;
+        if is_idle || now - self.summarized_at > SUMMARY_INTERVAL {
+            self.summarized_at = now;
+            self.context.summarize(self.summary());
+        }
+    }
+
+    fn summary(&self) -> String {
+        if let [host] = self.hosts.as_slice() {
+            let (tally, rtts) = (&host.probes.tally, &host.probes.rtts);
+            let mut summary = format!("{} sent, {} received", tally.transmitted, tally.received);
+            if tally.transmitted > tally.received + 1 {
+                let loss = Percent(host.probes.loss_percent());
+                summary.push_str(&format!(", {loss}% loss"));
+            }
+            if rtts.count > 0 {
+                let (last, average) = (rtts.last, rtts.average);
+                summary.push_str(&format!(", last {last:.3} ms, avg {average:.3} ms"));
+            }
+            return summary;
+        }
+        let answering = self
+            .hosts
+            .iter()
+            .filter(|host| host.probes.tally.received > 0);
+        let sent = self.hosts.iter().map(|host| host.probes.tally.transmitted);
+        let (sent, hosts) = (sent.sum::<u64>(), self.hosts.len());
+        format!("{} of {hosts} hosts answer, {sent} sent", answering.count())
+    }
+
+    pub(super) fn statistics(&self) -> Vec<Statistics> {
+        let now = clock::now();
+        let of = |host: &Host| {
+            Statistics::of(
+                &host.name,
+                host.address.ip(),
+                &host.probes,
+                &host.oddities,
+                self.telling.wanted,
+                now,
+            )
+        };
+        self.hosts.iter().map(of).collect()
+    }
+}
+
+pub(super) fn version_of(address: &SocketAddr) -> Version {
+    match address {
+        SocketAddr::V4(_) => Version::V4,
+        SocketAddr::V6(_) => Version::V6,
+    }
+}
+
+pub(super) fn cannot_receive(error: std::io::Error) -> Error {
+    Error::Unavailable(format!("cannot receive: {}", cause::of(&error)))
+}
