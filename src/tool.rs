@@ -71,6 +71,12 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner) = summary;
     }
 
+    /// While it is in the foreground of a terminal, `q` ends the job like Ctrl-C.
+    pub(crate) fn end_on_q(&self) {
+        self.progress.ends_on_q.store(true, Ordering::SeqCst);
+        self.progress.ring();
+    }
+
     /// A server is bound to these addresses: it goes to the background, says so, and the
     /// prompt, or the next line, may come.
     pub(crate) fn ready<E: Event>(&self, listening: &[SocketAddr], event: &E) {
@@ -93,6 +99,7 @@ impl Context {
 pub(crate) struct Progress {
     summary: Mutex<String>,
     ready: AtomicBool,
+    ends_on_q: AtomicBool,
     listening: Mutex<Vec<SocketAddr>>,
     watchers: Mutex<Vec<Weak<Bell>>>,
 }
@@ -115,6 +122,10 @@ impl Progress {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn ends_on_q(&self) -> bool {
+        self.ends_on_q.load(Ordering::SeqCst)
     }
 
     /// `bell` rings when the job gets ready, and when it ends.

@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) transmit_stamps: bool,
     /// Many replies may wait.
     pub(crate) large_buffer: bool,
+    /// The identifier, or source port, if it is free.
+    pub(crate) preferred: Option<u16>,
 }
 
 pub(crate) struct IcmpSocket {
@@ -75,7 +77,7 @@ impl IcmpSocket {
 
     pub(crate) fn open_as(mode: Mode, is_v4: bool, options: &Options) -> Result<IcmpSocket, Error> {
         let mut packets = prepare(mode, is_v4, options)?;
-        let identifier = bind(&packets.socket, is_v4, mode, options.source)?;
+        let identifier = bind(&packets.socket, is_v4, mode, options)?;
         match mode {
             Mode::Datagram => packets.tell_errors(is_v4).map_err(cannot_set_up)?,
             Mode::Raw => {
@@ -227,7 +229,7 @@ fn bind(
     socket: &Socket,
     is_v4: bool,
     mode: Mode,
-    source: Option<IpAddr>,
+    options: &Options,
 ) -> Result<Identifier, Error> {
     const TRIES: usize = 16;
     let none_left = || Error::System {
@@ -238,7 +240,7 @@ fn bind(
         true => Ipv4Addr::UNSPECIFIED.into(),
         false => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let address = source.unwrap_or(any);
+    let address = options.source.unwrap_or(any);
     let bind = |port| {
         let bound = socket.bind(&SocketAddr::new(address, port).into());
         bound.map_err(|error| Error::System {
@@ -247,10 +249,16 @@ fn bind(
         })
     };
     if mode == Mode::Raw {
-        if source.is_some() {
+        if options.source.is_some() {
             bind(0)?;
         }
-        return Identifier::any().ok_or_else(none_left);
+        let preferred = options.preferred.and_then(Identifier::claim);
+        return preferred.or_else(Identifier::any).ok_or_else(none_left);
+    }
+    if let Some(identifier) = options.preferred.and_then(Identifier::claim)
+        && bind(identifier.value()).is_ok()
+    {
+        return Ok(identifier);
     }
     // The kernel gives each socket another one, but knows nothing of this process's raw sockets.
     for _ in 0..TRIES {

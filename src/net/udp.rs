@@ -173,7 +173,9 @@ pub(crate) fn open_probe(
     let socket =
         socket2::Socket::new(socket2::Domain::for_address(address), kind, None).map_err(cannot)?;
     super::apply(&socket, is_v4, options)?;
-    socket.bind(&address.into()).map_err(cannot)?;
+    let preferred = SocketAddr::new(source, options.preferred.unwrap_or(0));
+    let bound = socket.bind(&preferred.into());
+    bound.or_else(|_| socket.bind(&address.into())).map_err(cannot)?;
     let local = socket.local_addr().map_err(cannot)?.as_socket();
     let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
     let packets = PacketSocket::new(socket, is_v4).map_err(cannot)?;

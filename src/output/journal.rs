@@ -93,6 +93,10 @@ impl Journal {
         }
     }
 
+    pub(super) fn redraw(&self, lines: &[String]) {
+        self.screen.redraw(lines);
+    }
+
     pub(super) fn ring(&self) {
         self.screen.ring();
     }

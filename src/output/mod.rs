@@ -118,6 +118,15 @@ impl Output {
         self.write(Stream::Results, event);
     }
 
+    /// Shows an event in place of the last one that was shown so, where a person watches this
+    /// job; anywhere else it is not shown at all.
+    pub(crate) fn redraw<E: Event>(&self, event: &E) {
+        if !self.json && self.journal.background_job().is_none() {
+            let lines: Vec<String> = event.to_string().split('\n').map(|line| sanitize::line(line, false)).collect();
+            self.journal.redraw(&lines);
+        }
+    }
+
     /// The same for a job of its own.
     pub(crate) fn for_job(&self, journal: Arc<Journal>) -> Output {
         Output {

@@ -8,9 +8,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use rustix::termios::tcgetwinsize;
 
 use super::{Colours, Line, Stream, Tone, paint};
 use crate::cancel::Bell;
@@ -57,6 +60,8 @@ pub(crate) struct Screen {
     queue: Mutex<Queue>,
     filled: Condvar,
     writer: Mutex<()>,
+    /// Lines at the bottom that [`Screen::redraw`] has drawn, and will draw over.
+    picture: AtomicUsize,
     /// Rung when stdout is gone, so that the shell ends.
     lost: Arc<Bell>,
 }
@@ -79,6 +84,7 @@ impl Screen {
             queue: Mutex::default(),
             filled: Condvar::new(),
             writer: Mutex::new(()),
+            picture: AtomicUsize::new(0),
             lost,
         })
     }
@@ -155,6 +161,40 @@ impl Screen {
         }
     }
 
+    /// Draws lines at the bottom of a terminal, over those of the last call. What others write
+    /// meanwhile takes their place.
+    pub(super) fn redraw(&self, lines: &[String]) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_capable = std::env::var_os("TERM").is_some_and(|term| term != "dumb");
+        if self.surface != Surface::Terminal || !is_capable || self.queue().editing {
+            return;
+        }
+        let Ok(size) = tcgetwinsize(io::stdout()) else {
+            return;
+        };
+        let (columns, rows) = (usize::from(size.ws_col), usize::from(size.ws_row));
+        let mut text = self.over_picture();
+        let shown = lines.len().min(rows.saturating_sub(1));
+        for line in &lines[..shown] {
+            // A line that wraps would be two when it is drawn over.
+            text.extend(line.chars().take(columns));
+            text.push('\n');
+        }
+        self.picture.store(shown, Ordering::SeqCst);
+        let mut stdout = io::stdout().lock();
+        let _ = stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush());
+    }
+
+    /// What erases the picture.
+    fn over_picture(&self) -> String {
+        match self.picture.swap(0, Ordering::SeqCst) {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\r\x1b[J"),
+        }
+    }
+
     /// Rings the terminal's bell, where stdout is one.
     pub(super) fn ring(&self) {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,6 +252,10 @@ impl Screen {
     }
 
     fn write(&self, batch: &[Entry]) -> io::Result<()> {
+        let erase = self.over_picture();
+        if !erase.is_empty() {
+            io::stdout().lock().write_all(erase.as_bytes())?;
+        }
         for run in batch.chunk_by(|a, b| a.line.stream == b.line.stream) {
             let text = self.text(run);
             match run[0].line.stream {

@@ -6,9 +6,11 @@
 
 mod icmp;
 pub(crate) mod mtu;
+pub(crate) mod round;
 mod tcp;
 mod udp;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
@@ -87,6 +89,10 @@ impl Prober {
         target: SocketAddr,
         options: &Options,
     ) -> Result<Prober, net::Error> {
+        let options = &Options {
+            preferred: Some(flow_of(target.ip())),
+            ..options.clone()
+        };
         let way = match protocol {
             Protocol::Icmp => Way::Icmp(icmp::Prober::open(target, options)?),
             Protocol::Udp => Way::Udp(udp::Prober::open(target, options)?),
@@ -144,6 +150,16 @@ impl Prober {
             Way::Tcp(prober) => prober.fds(),
         }
     }
+}
+
+/// A port or identifier above those that people give to servers: the same for each trace to a
+/// host, so that it takes the same way again.
+fn flow_of(target: IpAddr) -> u16 {
+    const FIRST: u64 = 33_000;
+    const COUNT: u64 = 27_000;
+    let mut hasher = DefaultHasher::new();
+    target.hash(&mut hasher);
+    (FIRST + hasher.finish() % COUNT) as u16
 }
 
 fn version_of(address: &SocketAddr) -> Version {

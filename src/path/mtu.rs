@@ -5,19 +5,16 @@
 //! drops it without a word (a black hole); then the search halves what is left.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Answer, Probe, Prober, What};
+use super::round::{Heard, PATIENCE_FIRST, Question, ask, patience};
+use super::{Answer, Prober, What};
 use crate::cancel::Cancel;
 use crate::wire::icmp::Meaning;
-use crate::{clock, net};
+use crate::net;
 
 /// Copies of each packet, because a lost one would look like one too large.
 const COPIES: usize = 2;
-/// For answers, and so much longer than the slowest one.
-const PATIENCE_MIN: Duration = Duration::from_millis(100);
-const PATIENCE_FIRST: Duration = Duration::from_millis(1000);
-const SLOWER: u32 = 4;
 const HOPS_MAX: u8 = 30;
 
 /// Bisection between a size that passes and one that does not, which a router's word ends early.
@@ -101,9 +98,6 @@ pub(crate) struct Survey {
     pub(crate) local: usize,
 }
 
-/// Who answers in a round: the place of the question, and what came of it.
-type Heard = Vec<(usize, Answer)>;
-
 pub(crate) fn survey(
     prober: &mut Prober,
     source: IpAddr,
@@ -111,35 +105,36 @@ pub(crate) fn survey(
 ) -> Result<Survey, net::Error> {
     let smallest = prober.octets_min();
     let local = net::interface_mtu(source);
-    let (mut ways, is_reached, rtt) = find_hops(prober, smallest, cancel)?;
-    let patience = (rtt * SLOWER).max(PATIENCE_MIN);
+    let (mut ways, is_reached, patience) = find_hops(prober, smallest, cancel)?;
     let mut searches: Vec<Search> = ways.iter().map(|_| Search::new(smallest, local)).collect();
     loop {
-        let mut questions: Vec<(usize, u8, usize)> = Vec::new();
+        let mut places = Vec::new();
+        let mut questions = Vec::new();
         for (place, search) in searches.iter().enumerate() {
-            let size = search.next();
-            questions.extend(size.map(|octets| (place, ways[place].hop_limit, octets)));
+            if let Some(octets) = search.next() {
+                places.push(place);
+                questions.push(Question {
+                    hop_limit: ways[place].hop_limit,
+                    flow: 0,
+                    octets,
+                });
+            }
         }
         if questions.is_empty() {
             break;
         }
-        let heard = ask(prober, &questions, patience, cancel)?;
-        for (asked, (place, _, octets)) in questions.iter().enumerate() {
-            let mut answers = heard.iter().filter(|(question, _)| *question == asked);
-            let told = answers.clone().find_map(|(_, answer)| match answer.what {
-                What::Problem(problem) => match problem.meaning() {
-                    Meaning::TooBig { mtu } => Some((answer.from, mtu as usize)),
-                    _ => None,
-                },
-                What::Reached => None,
-            });
+        let heard = ask(prober, &questions, COPIES, patience, cancel, |_| false)?;
+        for (number, place) in places.into_iter().enumerate() {
+            let octets = questions[number].octets;
+            let mut answers = heard.iter().filter(|heard| heard.question == number);
+            let told = answers.clone().find_map(|heard| too_big(&heard.answer));
             match told {
                 Some((router, mtu)) => {
-                    ways[*place].told_by = Some(router);
-                    searches[*place].on_too_big(*octets, mtu);
+                    ways[place].told_by = Some(router);
+                    searches[place].on_too_big(octets, mtu);
                 }
-                None if answers.next().is_some() => searches[*place].on_passed(*octets),
-                None => searches[*place].on_silence(*octets),
+                None if answers.next().is_some() => searches[place].on_passed(octets),
+                None => searches[place].on_silence(octets),
             }
         }
     }
@@ -157,109 +152,58 @@ pub(crate) fn survey(
     })
 }
 
-/// Small packets to all hops: who is there, and how long an answer takes.
+fn too_big(answer: &Answer) -> Option<(IpAddr, usize)> {
+    match answer.what {
+        What::Problem(problem) => match problem.meaning() {
+            Meaning::TooBig { mtu } => Some((answer.from, mtu as usize)),
+            _ => None,
+        },
+        What::Reached => None,
+    }
+}
+
+/// Small packets to all hops: who is there, and how long to wait for an answer.
 fn find_hops(
     prober: &mut Prober,
     smallest: usize,
     cancel: &Cancel,
 ) -> Result<(Vec<Way>, bool, Duration), net::Error> {
-    let questions: Vec<(usize, u8, usize)> = (1..=HOPS_MAX)
-        .map(|hop_limit| (usize::from(hop_limit) - 1, hop_limit, smallest))
-        .collect();
-    let started = clock::now();
-    let heard = ask_until(prober, &questions, PATIENCE_FIRST, cancel, |heard| {
+    let question = |hop_limit| Question {
+        hop_limit,
+        flow: 0,
+        octets: smallest,
+    };
+    let questions: Vec<Question> = (1..=HOPS_MAX).map(question).collect();
+    let end_of = |heard: &[Heard]| {
+        let ends = heard.iter().filter(|heard| is_end(&heard.answer));
+        ends.map(|heard| heard.question).min()
+    };
+    let heard = ask(prober, &questions, COPIES, PATIENCE_FIRST, cancel, |heard| {
         // The target, and every hop before it.
-        let end = heard
-            .iter()
-            .filter(|(_, answer)| is_end(answer))
-            .map(|(place, _)| *place)
-            .min();
-        end.is_some_and(|end| (0..end).all(|hop| heard.iter().any(|(place, _)| *place == hop)))
+        let is_heard = |place| heard.iter().any(|heard| heard.question == place);
+        end_of(heard).is_some_and(|end| (0..end).all(is_heard))
     })?;
-    let end = heard
-        .iter()
-        .filter(|(_, answer)| is_end(answer))
-        .map(|heard| heard.0)
-        .min();
-    let last = end.or(heard.iter().map(|heard| heard.0).max());
-    let slowest = heard.iter().map(|(_, answer)| answer.at).max();
-    let rtt = slowest.map_or(Duration::ZERO, |at| at.saturating_duration_since(started));
+    let end = end_of(&heard);
+    let last = end.or(heard.iter().map(|heard| heard.question).max());
     let ways = (0..last.map_or(0, |last| last + 1)).map(|place| {
-        let answer = heard.iter().find(|heard| heard.0 == place);
+        let heard = heard.iter().find(|heard| heard.question == place);
         Way {
             hop_limit: place as u8 + 1,
-            router: answer.map(|answer| answer.1.from),
+            router: heard.map(|heard| heard.answer.from),
             mtu: smallest,
             told_by: None,
         }
     });
-    let is_reached = end.is_some_and(|end| {
-        heard
-            .iter()
-            .any(|(place, answer)| *place == end && answer.what == What::Reached)
-    });
-    Ok((ways.collect(), is_reached, rtt))
+    let is_reached = heard
+        .iter()
+        .any(|heard| Some(heard.question) == end && heard.answer.what == What::Reached);
+    Ok((ways.collect(), is_reached, patience(&heard)))
 }
 
 fn is_end(answer: &Answer) -> bool {
     match answer.what {
         What::Reached => true,
         What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
-    }
-}
-
-fn ask(
-    prober: &mut Prober,
-    questions: &[(usize, u8, usize)],
-    patience: Duration,
-    cancel: &Cancel,
-) -> Result<Heard, net::Error> {
-    ask_until(prober, questions, patience, cancel, |heard| {
-        (0..questions.len()).all(|place| heard.iter().any(|(question, _)| *question == place))
-    })
-}
-
-/// Sends each question in copies and collects the answers until `is_enough`, or for so long.
-fn ask_until(
-    prober: &mut Prober,
-    questions: &[(usize, u8, usize)],
-    patience: Duration,
-    cancel: &Cancel,
-    is_enough: impl Fn(&Heard) -> bool,
-) -> Result<Heard, net::Error> {
-    // What was left over from the last round answers nothing now.
-    let cannot = |error| net::Error::System {
-        what: "cannot probe".to_owned(),
-        error,
-    };
-    prober.receive().map_err(cannot)?;
-    let first_key = prober.reserve_keys(COPIES * questions.len());
-    for copy in 0..COPIES {
-        for (place, (_, hop_limit, octets)) in questions.iter().enumerate() {
-            let key = first_key.wrapping_add((copy * questions.len() + place) as u16);
-            // One that is too large even for this machine counts as silence.
-            let _ = prober.send(Probe {
-                key,
-                hop_limit: *hop_limit,
-                flow: 0,
-                octets: *octets,
-            });
-        }
-    }
-    let deadline: Instant = clock::now() + patience;
-    let mut heard = Heard::new();
-    loop {
-        for answer in prober.receive().map_err(cannot)? {
-            let number = usize::from(answer.key.wrapping_sub(first_key));
-            if number < COPIES * questions.len() {
-                heard.push((number % questions.len(), answer));
-            }
-        }
-        if is_enough(&heard) || clock::now() >= deadline {
-            return Ok(heard);
-        }
-        let interest = prober.interest();
-        cancel.wait_any(&prober.fds(), interest, Some(deadline))?;
     }
 }
 

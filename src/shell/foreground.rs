@@ -1,5 +1,6 @@
 //! Holding the prompt (or the next line) while a job is in the foreground.
 
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ impl Shell {
             return Ok(job.ended().unwrap_or(Status::OK));
         }
         let status = self.attend(job);
+        if job.progress.ends_on_q() && !self.session.interactive {
+            terminal::restore();
+        }
         while let Some(question) = self.session.desk.take_question() {
             question.answer(Answer::Failed("nobody attends to the job".to_owned()));
         }
@@ -90,8 +94,21 @@ impl Shell {
                 job.stop();
             }
             // Only signals and the job's own progress end this; the shell is not cancelled.
-            let bell = desk.bell.as_fd();
-            let _ = self.context.cancel.wait(bell, PollFlags::POLLIN, None);
+            let stdin = std::io::stdin();
+            let mut fds = vec![desk.bell.as_fd()];
+            if job.progress.ends_on_q() && stdin.is_terminal() && job.is_foreground() {
+                terminal::hold_keys();
+                fds.push(stdin.as_fd());
+            }
+            let is_watched = fds.len() > 1;
+            let _ = self
+                .context
+                .cancel
+                .wait_any(&fds, PollFlags::POLLIN, None);
+            if is_watched && !told_to_stop && terminal::take_key() == Some(b'q') {
+                told_to_stop = true;
+                job.stop();
+            }
         }
     }
 

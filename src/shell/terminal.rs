@@ -1,10 +1,12 @@
 //! The terminal's settings: as they were found, put back however nsh ends.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc::termios;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 static FOUND: OnceLock<termios> = OnceLock::new();
@@ -53,4 +55,14 @@ pub(super) fn set_echo(echo: bool) {
     let Some(mut settings) = found() else { return };
     settings.local_flags.set(LocalFlags::ECHO, echo);
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &settings);
+}
+
+/// A key that was pressed, if one waits; the settings must be those of [`hold_keys`].
+pub(super) fn take_key() -> Option<u8> {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+    let is_pressed = matches!(nix::poll::poll(&mut fds, PollTimeout::ZERO), Ok(1..));
+    let mut key = [0];
+    let read = is_pressed.then(|| nix::unistd::read(&stdin, &mut key));
+    matches!(read, Some(Ok(1))).then_some(key[0])
 }

@@ -344,6 +344,7 @@ impl Arguments {
             // A flood has no time for a second call for each packet.
             transmit_stamps: !self.flood,
             large_buffer: self.flood || self.preload > 1,
+            preferred: None,
         }
     }
 

@@ -1,10 +1,14 @@
 //! `trace`: the routers on the way to a host, by packets whose hop limit runs out there.
 
+mod archive;
+mod live;
+mod paths;
 mod report;
 mod tracer;
 mod verdict;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
@@ -12,9 +16,13 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 use crate::net::icmp::Options;
 use crate::net::resolve::{Family, resolve};
 use crate::net::reverse::Names;
+use crate::net::udp;
+use crate::net::option::Fragmentation;
+use crate::path::mtu::Survey;
 use crate::path::{Probe, Prober, Protocol, What};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
-use crate::{cause, clock, duration, net};
+use crate::{cause, clock, duration, net, path};
+use archive::Saved;
 use report::{End, Event, HopLine};
 use tracer::{Hop, Plan, Silence, Step, Tracer, is_terminal};
 
@@ -31,6 +39,18 @@ pub(crate) const TOOL: Tool = Tool {
             Example {
                 line: "trace -n -p udp 127.0.0.1",
                 what: "with datagrams; addresses only",
+            },
+            Example {
+                line: "trace --paths 127.0.0.1",
+                what: "all ways, where packets are spread over several",
+            },
+            Example {
+                line: "trace --mtu 127.0.0.1",
+                what: "how large packets can be on each hop",
+            },
+            Example {
+                line: "trace --live -c 5 -i 0.2 127.0.0.1",
+                what: "five rounds in a table that is refreshed",
             },
             Example {
                 line: "trace -p tcp --port 443 127.0.0.1",
@@ -95,6 +115,27 @@ struct Arguments {
     /// Interface, or address of this machine, to send from
     #[arg(short = 'I', long = "from", value_name = "INTERFACE|ADDRESS")]
     from: Option<String>,
+    /// All routers of each hop, where packets are spread over several ways
+    #[arg(long, conflicts_with_all = ["mtu", "live", "save", "diff"])]
+    paths: bool,
+    /// The largest packet that gets to each hop
+    #[arg(long, conflicts_with_all = ["live", "size"])]
+    mtu: bool,
+    /// Again and again, in a table; q or Ctrl-C ends it
+    #[arg(long, conflicts_with_all = ["save", "diff"])]
+    live: bool,
+    /// With --live: how often
+    #[arg(short, long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// With --live: between rounds
+    #[arg(short, long, value_name = "SPAN", requires = "live", value_parser = interval, default_value = "1")]
+    interval: Duration,
+    /// Keep the trace in a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    save: Option<PathBuf>,
+    /// What has changed since a trace was kept
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    diff: Option<PathBuf>,
     /// Addresses only, no names for them
     #[arg(short, long)]
     numeric: bool,
@@ -125,7 +166,7 @@ impl Arguments {
         }
     }
 
-    fn plan(&self) -> Plan {
+    fn plan(&self, protocol: Protocol) -> Plan {
         Plan {
             first: self.first,
             last: self.max_hops,
@@ -133,6 +174,7 @@ impl Arguments {
             simultaneous: usize::from(self.simultaneous),
             wait: self.wait,
             timeout: self.timeout,
+            target_limits: protocol == Protocol::Udp,
         }
     }
 
@@ -167,6 +209,16 @@ impl Arguments {
     }
 }
 
+/// Faster than this routers would take it for an attack.
+fn interval(text: &str) -> Result<Duration, String> {
+    const INTERVAL_MIN: Duration = Duration::from_millis(100);
+    match duration::parse(text) {
+        Ok(span) if span >= INTERVAL_MIN => Ok(span),
+        Ok(_) => Err("the shortest interval is 100ms".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments =
         Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
@@ -174,9 +226,20 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         let (first, last) = (arguments.first, arguments.max_hops);
         return Err(Error::Usage(format!("-f {first} is behind -m {last}")));
     }
+    if arguments.paths && arguments.protocol == Some(Protocol::Tcp) {
+        let text = "--paths varies what routers choose a way by, which TCP does not do here; \
+                    take -p udp or -p icmp";
+        return Err(Error::Usage(text.to_owned()));
+    }
+    let before = arguments.diff.as_deref().map(Saved::read).transpose()?;
     let address = resolve(&arguments.host, 0, arguments.family(), &context.cancel)?[0];
     let options = arguments.options();
-    let (prober, protocol) = arguments.open(context, address, Protocol::Icmp, &options)?;
+    // Few routers look at ICMP when they choose among ways.
+    let preferred = match arguments.paths {
+        true => Protocol::Udp,
+        false => Protocol::Icmp,
+    };
+    let (mut prober, protocol) = arguments.open(context, address, preferred, &options)?;
     let octets = usize::from(arguments.size.unwrap_or(0));
     let octets = match (octets, address) {
         (0, SocketAddr::V4(_)) => PACKET_OCTETS_V4,
@@ -184,6 +247,18 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         (octets, _) => octets,
     };
     let octets = octets.max(prober.octets_min());
+    let names = (!arguments.numeric).then(Names::new).and_then(Result::ok);
+    if arguments.live {
+        let plan = live::Plan {
+            last: arguments.max_hops,
+            interval: arguments.interval,
+            rounds: arguments.count,
+            octets,
+        };
+        let target = format!("{} ({})", arguments.host, address.ip());
+        let reached = live::run(context, &mut prober, &plan, &target, names.as_ref())?;
+        return Ok(status(reached));
+    }
     context.out.emit(&Event::Start {
         host: arguments.host.clone(),
         address: address.ip(),
@@ -195,38 +270,79 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         hops_max: arguments.max_hops,
         packet_octets: octets,
     });
+    if arguments.paths {
+        let (last, cancel) = (arguments.max_hops, &context.cancel);
+        let paths = paths::run(&mut prober, last, octets, names.as_ref(), cancel)?;
+        context.out.emit(&paths);
+        return Ok(status(paths.reached));
+    }
     let mut trace = Trace {
         context,
         prober,
         octets,
-        tracer: Tracer::new(arguments.plan(), clock::now()),
-        names: (!arguments.numeric).then(Names::new).and_then(Result::ok),
+        tracer: Tracer::new(arguments.plan(protocol), clock::now()),
+        names,
     };
     let ended = trace.run();
     let hops = trace.tracer.hops();
+    let survey = match arguments.mtu && ended.is_ok() {
+        true => Some(survey(context, &arguments, address, protocol)?),
+        false => None,
+    };
     if ended.is_ok() {
         trace.wait_for_names()?;
     }
-    for line in lines(&hops, trace.names.as_ref()) {
+    for line in lines(&hops, trace.names.as_ref(), survey.as_ref()) {
         context.out.emit(&Event::Hop(line));
     }
     ended?;
-    let end = trace.end(&hops, address.ip());
+    let mut end = trace.end(&hops, address.ip());
+    end.mtu = survey.as_ref().and_then(Survey::mtu);
+    end.bottleneck = survey.as_ref().and_then(Survey::explanation);
+    let now = Saved::of(&hops, address.ip(), end.reached);
     let reached = end.reached;
     context.out.emit(&Event::End(end));
-    Ok(if reached {
-        Status::OK
-    } else {
-        Status::NEGATIVE
-    })
+    if let Some(before) = before {
+        context.out.emit(&before.difference(&now));
+    }
+    if let Some(path) = &arguments.save {
+        now.write(path)?;
+    }
+    Ok(status(reached))
 }
 
-fn lines(hops: &[Hop], names: Option<&Names>) -> Vec<HopLine> {
+fn status(reached: bool) -> Status {
+    match reached {
+        true => Status::OK,
+        false => Status::NEGATIVE,
+    }
+}
+
+/// The ways to all hops, with packets that nobody may fragment.
+fn survey(
+    context: &Context,
+    arguments: &Arguments,
+    address: SocketAddr,
+    protocol: Protocol,
+) -> Result<Survey, Error> {
+    let options = Options {
+        fragmentation: Some(Fragmentation::Probe),
+        ..arguments.options()
+    };
+    let (mut prober, _) = arguments.open(context, address, protocol, &options)?;
+    let source = udp::source_towards(address, &options)?;
+    Ok(path::mtu::survey(&mut prober, source, &context.cancel)?)
+}
+
+fn lines(hops: &[Hop], names: Option<&Names>, survey: Option<&Survey>) -> Vec<HopLine> {
     let mut translated = None;
     hops.iter()
         .map(|hop| {
-            let line = HopLine::of(hop, names, translated);
+            let mut line = HopLine::of(hop, names, translated);
             translated = line.translated_to.or(translated);
+            let mut ways = survey.into_iter().flat_map(|survey| &survey.ways);
+            let way = ways.find(|way| way.hop_limit == hop.hop_limit);
+            line.mtu = way.map(|way| way.mtu);
             line
         })
         .collect()
@@ -287,10 +403,9 @@ impl Trace<'_> {
     }
 
     fn end(&self, hops: &[Hop], target: IpAddr) -> End {
-        let unanswered = |hop: &Hop| hop.replies.iter().filter(|reply| reply.is_none()).count();
         let of = |wanted: &[Silence]| {
             let hops = hops.iter().filter(|hop| wanted.contains(&hop.silence));
-            hops.map(unanswered).sum()
+            hops.map(|hop| hop.unanswered).sum()
         };
         let mut replies = hops.iter().flat_map(|hop| hop.replies.iter().flatten());
         End {
@@ -300,6 +415,8 @@ impl Trace<'_> {
             packets_lost: of(&[Silence::Lost]),
             packets_ignored: of(&[Silence::Limited, Silence::Whole]),
             verdict: verdict::verdict(hops, self.tracer.cycle(), target),
+            mtu: None,
+            bottleneck: None,
         }
     }
 }

@@ -65,6 +65,11 @@ pub(super) struct End {
     /// By routers that never answer, or only now and then.
     pub(super) packets_ignored: usize,
     pub(super) verdict: String,
+    /// The largest packet that gets to the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mtu: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bottleneck: Option<String>,
 }
 
 impl HopLine {
@@ -201,7 +206,14 @@ impl fmt::Display for HopLine {
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{} packets sent", self.verdict, self.packets_sent)?;
+        write!(f, "{}", self.verdict)?;
+        if let Some(mtu) = self.mtu {
+            write!(f, "\npath MTU {mtu}")?;
+        }
+        if let Some(bottleneck) = &self.bottleneck {
+            write!(f, ": {bottleneck}")?;
+        }
+        write!(f, "\n{} packets sent", self.packets_sent)?;
         write!(f, ", {} lost", self.packets_lost)?;
         match self.packets_ignored {
             0 => Ok(()),

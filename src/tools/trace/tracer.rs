@@ -32,6 +32,8 @@ pub(super) struct Plan {
     /// Between two of them.
     pub(super) wait: Duration,
     pub(super) timeout: Option<Duration>,
+    /// The target, too, answers with errors, which hosts send only so many of (UDP).
+    pub(super) target_limits: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub(super) struct Hop {
     pub(super) hop_limit: u8,
     /// As many as were asked for; `None` for those that nobody answered.
     pub(super) replies: Vec<Option<Reply>>,
+    /// Of these.
+    pub(super) unanswered: usize,
     pub(super) silence: Silence,
 }
 
@@ -287,7 +291,7 @@ impl Tracer {
             .filter(|attempt| attempt.reply.is_none());
         let expired = unanswered.map(|attempt| attempt.sent).max()? + self.patience(hop_limit);
         // At the end of the path it is plain loss.
-        let is_end = hop_limit == end && is_partial;
+        let is_end = hop_limit == end && is_partial && !self.plan.target_limits;
         match is_partial {
             _ if has_evidence || is_end => None,
             true => Some(expired),
@@ -306,7 +310,8 @@ impl Tracer {
         let mut later_are_whole = true;
         let mut hops: Vec<Hop> = Vec::new();
         for hop_limit in (self.plan.first..=end).rev() {
-            let hop = self.hop(hop_limit, later_are_whole && hop_limit < end);
+            let may_limit = hop_limit < end || self.plan.target_limits;
+            let hop = self.hop(hop_limit, later_are_whole && may_limit);
             later_are_whole &= matches!(hop.silence, Silence::None | Silence::Limited)
                 || hop.silence == Silence::Whole && hop_limit < end;
             hops.push(hop);
@@ -332,12 +337,14 @@ impl Tracer {
             (false, _, None) if later_are_whole => Silence::Limited,
             _ => Silence::Lost,
         };
+        let unanswered = replies.len() - heard;
         if heard == 0 && evidence.is_some() {
             replies = vec![evidence];
         }
         Hop {
             hop_limit,
             replies,
+            unanswered,
             silence,
         }
     }
@@ -345,7 +352,11 @@ impl Tracer {
 
 /// No packet goes farther.
 pub(super) fn is_terminal(reply: &Reply) -> bool {
-    match reply.what {
+    is_terminal_answer(reply.what)
+}
+
+pub(super) fn is_terminal_answer(what: What) -> bool {
+    match what {
         What::Reached => true,
         What::Problem(problem) => problem.meaning() != Meaning::HopLimit && !problem.is_redirect(),
     }
@@ -364,6 +375,7 @@ mod tests {
         simultaneous: 64,
         wait: Duration::ZERO,
         timeout: None,
+        target_limits: false,
     };
 
     fn ms(ms: u64) -> Duration {
@@ -477,6 +489,12 @@ mod tests {
         );
         let (tracer, _) = play(PLAN, |hop, nth| seven(hop).filter(|_| hop < 7 || nth != 2));
         assert_eq!(picture(&tracer)[6], (7, 2, Silence::Lost));
+        let plan = Plan {
+            target_limits: true,
+            ..PLAN
+        };
+        let (tracer, _) = play(plan, |hop, nth| seven(hop).filter(|_| hop < 7 || nth < 2));
+        assert_eq!(picture(&tracer)[6], (7, 1, Silence::Limited));
     }
 
     #[test]
