@@ -225,12 +225,7 @@ fn permission() -> String {
 }
 
 /// The kernel's identifier for a datagram socket is its port.
-fn bind(
-    socket: &Socket,
-    is_v4: bool,
-    mode: Mode,
-    options: &Options,
-) -> Result<Identifier, Error> {
+fn bind(socket: &Socket, is_v4: bool, mode: Mode, options: &Options) -> Result<Identifier, Error> {
     const TRIES: usize = 16;
     let none_left = || Error::System {
         what: "cannot get an ICMP identifier".to_owned(),

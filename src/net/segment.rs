@@ -43,7 +43,9 @@ pub(crate) fn open_raw(
     let any = SocketAddr::new(source, 0);
     let preferred = SocketAddr::new(source, options.preferred.unwrap_or(0));
     let bound = reserved.bind(&preferred.into());
-    bound.or_else(|_| reserved.bind(&any.into())).map_err(cannot)?;
+    bound
+        .or_else(|_| reserved.bind(&any.into()))
+        .map_err(cannot)?;
     let local = reserved.local_addr().map_err(cannot)?.as_socket();
     let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
     let socket = Socket::new(domain, Type::RAW, Some(Protocol::TCP)).map_err(cannot)?;

@@ -1,7 +1,7 @@
 //! UDP: datagrams with their hop limits.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
@@ -157,27 +157,32 @@ pub(crate) fn exchange<'b>(
     }
 }
 
-/// For datagrams that end on the way: unconnected, because a router behind an address
-/// translation quotes another sender, and a connected socket would not hear of that.
+/// For datagrams that end on the way, and the port they come from. Neither connected nor, unless
+/// that is asked for, bound to an address: behind an address translation routers quote another
+/// sender, and only a socket for all addresses hears of that.
 pub(crate) fn open_probe(
-    source: IpAddr,
+    peer: SocketAddr,
     options: &Options,
-) -> Result<(PacketSocket, SocketAddr), Error> {
+) -> Result<(PacketSocket, u16), Error> {
     let cannot = |error| Error::System {
-        what: format!("cannot send from {source} (UDP)"),
+        what: format!("cannot send to {} (UDP)", peer.ip()),
         error,
     };
-    let is_v4 = source.is_ipv4();
-    let address = SocketAddr::new(source, 0);
+    let any: IpAddr = match peer {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = options.source.unwrap_or(any);
     let kind = socket2::Type::DGRAM;
     let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), kind, None).map_err(cannot)?;
-    super::apply(&socket, is_v4, options)?;
-    let preferred = SocketAddr::new(source, options.preferred.unwrap_or(0));
-    let bound = socket.bind(&preferred.into());
-    bound.or_else(|_| socket.bind(&address.into())).map_err(cannot)?;
+        socket2::Socket::new(socket2::Domain::for_address(peer), kind, None).map_err(cannot)?;
+    super::apply(&socket, peer.is_ipv4(), options)?;
+    let bind = |port| socket.bind(&SocketAddr::new(source, port).into());
+    bind(options.preferred.unwrap_or(0))
+        .or_else(|_| bind(0))
+        .map_err(cannot)?;
     let local = socket.local_addr().map_err(cannot)?.as_socket();
     let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
-    let packets = PacketSocket::new(socket, is_v4).map_err(cannot)?;
-    Ok((packets, local))
+    let packets = PacketSocket::new(socket, peer.is_ipv4()).map_err(cannot)?;
+    Ok((packets, local.port()))
 }

@@ -122,7 +122,11 @@ impl Output {
     /// job; anywhere else it is not shown at all.
     pub(crate) fn redraw<E: Event>(&self, event: &E) {
         if !self.json && self.journal.background_job().is_none() {
-            let lines: Vec<String> = event.to_string().split('\n').map(|line| sanitize::line(line, false)).collect();
+            let lines: Vec<String> = event
+                .to_string()
+                .split('\n')
+                .map(|line| sanitize::line(line, false))
+                .collect();
             self.journal.redraw(&lines);
         }
     }

@@ -31,6 +31,9 @@ pub(crate) const IPV6_HEADER_OCTETS: usize = 40;
 /// In a packet, so that only an answer to this very one counts.
 const COOKIE_OCTETS: usize = 8;
 
+/// Of an answer to one of the packets, but nobody knows which. None is sent with it.
+pub(crate) const UNKNOWN_KEY: u16 = 0;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Protocol {
     /// Echo requests

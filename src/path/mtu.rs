@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::round::{Heard, PATIENCE_FIRST, Question, ask, patience};
 use super::{Answer, Prober, What};
 use crate::cancel::Cancel;
-use crate::wire::icmp::Meaning;
 use crate::net;
+use crate::wire::icmp::Meaning;
 
 /// Copies of each packet, because a lost one would look like one too large.
 const COPIES: usize = 2;
@@ -86,7 +86,7 @@ pub(crate) struct Way {
     pub(crate) router: Option<IpAddr>,
     /// The largest packet that gets there, with all headers.
     pub(crate) mtu: usize,
-    /// Who said that a larger one is too large; `None` for a black hole.
+    /// Who said that no larger one is passed on; `None` for a black hole.
     pub(crate) told_by: Option<IpAddr>,
 }
 
@@ -107,6 +107,7 @@ pub(crate) fn survey(
     let local = net::interface_mtu(source);
     let (mut ways, is_reached, patience) = find_hops(prober, smallest, cancel)?;
     let mut searches: Vec<Search> = ways.iter().map(|_| Search::new(smallest, local)).collect();
+    let mut told_by: Vec<Vec<(IpAddr, usize)>> = vec![Vec::new(); ways.len()];
     loop {
         let mut places = Vec::new();
         let mut questions = Vec::new();
@@ -130,7 +131,7 @@ pub(crate) fn survey(
             let told = answers.clone().find_map(|heard| too_big(&heard.answer));
             match told {
                 Some((router, mtu)) => {
-                    ways[place].told_by = Some(router);
+                    told_by[place].push((router, mtu));
                     searches[place].on_too_big(octets, mtu);
                 }
                 None if answers.next().is_some() => searches[place].on_passed(octets),
@@ -138,8 +139,10 @@ pub(crate) fn survey(
             }
         }
     }
-    for (way, search) in ways.iter_mut().zip(&searches) {
+    for ((way, search), told) in ways.iter_mut().zip(&searches).zip(told_by) {
         way.mtu = search.passed;
+        let truth = told.into_iter().find(|(_, mtu)| *mtu == search.passed);
+        way.told_by = truth.map(|(router, _)| router);
     }
     // What gets farther got here, whatever a router that limits its answers made of it.
     for place in (1..ways.len()).rev() {
@@ -178,11 +181,18 @@ fn find_hops(
         let ends = heard.iter().filter(|heard| is_end(&heard.answer));
         ends.map(|heard| heard.question).min()
     };
-    let heard = ask(prober, &questions, COPIES, PATIENCE_FIRST, cancel, |heard| {
-        // The target, and every hop before it.
-        let is_heard = |place| heard.iter().any(|heard| heard.question == place);
-        end_of(heard).is_some_and(|end| (0..end).all(is_heard))
-    })?;
+    let heard = ask(
+        prober,
+        &questions,
+        COPIES,
+        PATIENCE_FIRST,
+        cancel,
+        |heard| {
+            // The target, and every hop before it.
+            let is_heard = |place| heard.iter().any(|heard| heard.question == place);
+            end_of(heard).is_some_and(|end| (0..end).all(is_heard))
+        },
+    )?;
     let end = end_of(&heard);
     let last = end.or(heard.iter().map(|heard| heard.question).max());
     let ways = (0..last.map_or(0, |last| last + 1)).map(|place| {

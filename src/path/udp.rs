@@ -43,7 +43,8 @@ pub(crate) struct Prober {
 impl Prober {
     pub(super) fn open(target: SocketAddr, options: &Options) -> Result<Prober, net::Error> {
         let address = udp::source_towards(target, options)?;
-        let (mut socket, source) = udp::open_probe(address, options)?;
+        let (mut socket, port) = udp::open_probe(target, options)?;
+        let source = SocketAddr::new(address, port);
         let listener = open_listener(target, options, PROTOCOL, source.port());
         if listener.is_none() {
             socket
@@ -156,7 +157,9 @@ impl Prober {
                 None if self.by_port => by_port.checked_sub(PORT_PER_KEY),
                 None => None,
             };
+            // An answer to nobody knows what; from now on ports tell.
             self.by_port |= key.is_none();
+            let key = key.or(Some(super::UNKNOWN_KEY));
             let answer = key.and_then(|key| queued_answer(&problem, self.version, key));
             if let Some(mut answer) = answer {
                 answer.what = meaning(answer.what, answer.from, self.target);

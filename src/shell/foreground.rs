@@ -101,10 +101,7 @@ impl Shell {
                 fds.push(stdin.as_fd());
             }
             let is_watched = fds.len() > 1;
-            let _ = self
-                .context
-                .cancel
-                .wait_any(&fds, PollFlags::POLLIN, None);
+            let _ = self.context.cancel.wait_any(&fds, PollFlags::POLLIN, None);
             if is_watched && !told_to_stop && terminal::take_key() == Some(b'q') {
                 told_to_stop = true;
                 job.stop();

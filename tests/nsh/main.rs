@@ -4,6 +4,8 @@ mod jobs;
 mod line;
 mod ping;
 mod prompt;
+mod routers;
 mod scripts;
 mod support;
+mod trace;
 mod upper;

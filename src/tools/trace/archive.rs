@@ -68,9 +68,8 @@ impl Saved {
             return Err(cannot("it is too large for a saved trace".to_owned()));
         }
         let text = std::fs::read_to_string(path).map_err(|error| cannot(cause::of(&error)))?;
-        serde_json::from_str(&text).map_err(|error| {
-            cannot(format!("it is no trace that --save has written ({error})"))
-        })
+        serde_json::from_str(&text)
+            .map_err(|error| cannot(format!("it is no trace that --save has written ({error})")))
     }
 
     pub(super) fn difference(&self, now: &Saved) -> Difference {
@@ -80,9 +79,18 @@ impl Saved {
         }
         if self.reached != now.reached {
             let words = |reached| if reached { "reached" } else { "not reached" };
-            changes.push(format!("{} then, {} now", words(self.reached), words(now.reached)));
+            changes.push(format!(
+                "{} then, {} now",
+                words(self.reached),
+                words(now.reached)
+            ));
         }
-        let numbers: BTreeSet<u8> = self.hops.iter().chain(&now.hops).map(|hop| hop.hop).collect();
+        let numbers: BTreeSet<u8> = self
+            .hops
+            .iter()
+            .chain(&now.hops)
+            .map(|hop| hop.hop)
+            .collect();
         let find = |saved: &Saved, number| saved.hops.iter().find(|hop| hop.hop == number).cloned();
         for number in numbers {
             changes.extend(change(number, find(self, number), find(now, number)));
@@ -103,11 +111,20 @@ fn change(number: u8, then: Option<SavedHop>, now: Option<SavedHop>) -> Option<S
     };
     // A router that balances shows some of its ways at a time.
     if then.routers.is_disjoint(&now.routers) && then.routers != now.routers {
-        return Some(format!("hop {number}: {} then, {} now", told(&then), told(&now)));
+        return Some(format!(
+            "hop {number}: {} then, {} now",
+            told(&then),
+            told(&now)
+        ));
     }
     let (before, after) = (then.best_ms?, now.best_ms?);
     let is_other = (before - after).abs() > SLOWER_MS_MIN.max(before.min(after) / 2.0);
-    is_other.then(|| format!("hop {number}: {before:.1} ms then, {after:.1} ms now ({})", told(&now)))
+    is_other.then(|| {
+        format!(
+            "hop {number}: {before:.1} ms then, {after:.1} ms now ({})",
+            told(&now)
+        )
+    })
 }
 
 fn told(hop: &SavedHop) -> String {
@@ -155,7 +172,10 @@ mod tests {
     fn saved(hops: &[(&[u8], f64)]) -> Saved {
         let hop = |(number, (routers, best)): (u8, &(&[u8], f64))| SavedHop {
             hop: number,
-            routers: routers.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect(),
+            routers: routers
+                .iter()
+                .map(|last| IpAddr::from([10, 0, 0, *last]))
+                .collect(),
             best_ms: (!routers.is_empty()).then_some(*best),
         };
         Saved {
@@ -172,7 +192,10 @@ mod tests {
         assert!(before.difference(&before).changes.is_empty());
         let after = saved(&[(&[1], 1.2), (&[3], 2.0), (&[], 0.0)]);
         let changes = before.difference(&after).changes;
-        let expected = ["hop 3: 10.0.0.4 then, silence now", "hop 4: 10.0.0.5 is gone"];
+        let expected = [
+            "hop 3: 10.0.0.4 then, silence now",
+            "hop 4: 10.0.0.5 is gone",
+        ];
         assert_eq!(changes, expected);
         let slow = saved(&[(&[1], 1.0), (&[2], 2.0), (&[4], 60.0), (&[5], 3.0)]);
         let changes = before.difference(&slow).changes;

@@ -72,7 +72,10 @@ impl Table {
     }
 
     fn on_answer(&mut self, answer: &Answer) {
-        let place = self.outstanding.iter().position(|sent| sent.key == answer.key);
+        let place = self
+            .outstanding
+            .iter()
+            .position(|sent| sent.key == answer.key);
         let Some(sent) = place.map(|place| self.outstanding.swap_remove(place)) else {
             return;
         };
@@ -106,12 +109,20 @@ impl Table {
     fn last(&self) -> usize {
         let heard = self.rows.iter().rposition(|row| row.received > 0);
         let end = usize::from(self.end);
-        heard.map_or(0, |heard| heard + 1).min(end).max(if self.is_reached { end } else { 0 })
+        heard
+            .map_or(0, |heard| heard + 1)
+            .min(end)
+            .max(if self.is_reached { end } else { 0 })
     }
 
     fn event(&self, target: String, names: Option<&Names>) -> Event {
         let last = self.last();
-        let waiting = |hop: u8| self.outstanding.iter().filter(|sent| sent.hop_limit == hop).count();
+        let waiting = |hop: u8| {
+            self.outstanding
+                .iter()
+                .filter(|sent| sent.hop_limit == hop)
+                .count()
+        };
         let rows = self.rows[..last].iter().enumerate().map(|(place, row)| {
             let settled = row.sent - waiting(place as u8 + 1) as u64;
             Line::of(place as u8 + 1, row, settled, names)
@@ -199,14 +210,28 @@ impl Line {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = self.hops.iter().map(|line| line.host().chars().count()).max();
+        let width = self
+            .hops
+            .iter()
+            .map(|line| line.host().chars().count())
+            .max();
         let width = width.unwrap_or(0).max(self.target.chars().count()).max(20);
-        write!(f, "    {:width$}  Loss%  Snt   Last    Avg   Best   Wrst  StDev", self.target)?;
+        write!(
+            f,
+            "    {:width$}  Loss%  Snt   Last    Avg   Best   Wrst  StDev",
+            self.target
+        )?;
         for line in &self.hops {
             let host = line.host();
             write!(f, "\n{:2}. {host:width$}", line.hop)?;
             write!(f, "  {:>4.1}%  {:>3}", line.loss_percent, line.sent)?;
-            let times = [line.last_ms, line.avg_ms, line.best_ms, line.worst_ms, line.stdev_ms];
+            let times = [
+                line.last_ms,
+                line.avg_ms,
+                line.best_ms,
+                line.worst_ms,
+                line.stdev_ms,
+            ];
             for ms in times {
                 let places = if ms < 10.0 { 2 } else { 1 };
                 write!(f, " {ms:>6.places$}")?;
@@ -279,7 +304,11 @@ fn rounds(
         round += 1;
         let is_last = plan.rounds.is_some_and(|rounds| round >= rounds);
         next = (next + plan.interval).max(clock::now());
-        let until = if is_last { clock::now() + patience } else { next };
+        let until = if is_last {
+            clock::now() + patience
+        } else {
+            next
+        };
         while clock::now() < until && !(is_last && table.outstanding.is_empty()) {
             for answer in prober.receive().map_err(cannot)? {
                 if let Some(names) = names {
@@ -305,7 +334,9 @@ fn rounds(
         let event = table.event(target.to_owned(), names);
         let worst = event.hops.last().map_or(0.0, |line| line.loss_percent);
         let hops = event.hops.len();
-        context.summarize(format!("round {round}, {hops} hops, {worst:.1}% loss at the last"));
+        context.summarize(format!(
+            "round {round}, {hops} hops, {worst:.1}% loss at the last"
+        ));
         context.out.redraw(&event);
     }
 }
@@ -337,7 +368,11 @@ mod tests {
                         key,
                         from: IpAddr::from([10, 0, 0, hop]),
                         at: start + Duration::from_millis(u64::from(hop)),
-                        what: if hop == 3 { What::Reached } else { What::Problem(exceeded) },
+                        what: if hop == 3 {
+                            What::Reached
+                        } else {
+                            What::Problem(exceeded)
+                        },
                         hop_limit: None,
                         translated: None,
                         objects: Vec::new(),
@@ -351,12 +386,21 @@ mod tests {
 
     #[test]
     fn a_reluctant_router_is_no_loss() {
-        let losses = |event: Event| event.hops.iter().map(|line| line.loss_percent).collect::<Vec<_>>();
+        let losses = |event: Event| {
+            event
+                .hops
+                .iter()
+                .map(|line| line.loss_percent)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(losses(play(4)), [0.0, 0.0, 0.0]);
         assert_eq!(losses(play(3)), [0.0, 25.0, 25.0]);
         let text = play(4).to_string();
         let row = " 2. 10.0.0.2               0.0%    4   2.00   2.00   2.00   2.00   0.00  ▁×▁×  answers 50%";
-        assert!(text.contains("▁") && text.lines().count() == 4, "{text}\n{row}");
+        assert!(
+            text.contains("▁") && text.lines().count() == 4,
+            "{text}\n{row}"
+        );
         assert!(text.contains("answers 50%"), "{text}");
     }
 }

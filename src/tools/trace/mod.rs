@@ -14,10 +14,10 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use crate::net::icmp::Options;
+use crate::net::option::Fragmentation;
 use crate::net::resolve::{Family, resolve};
 use crate::net::reverse::Names;
 use crate::net::udp;
-use crate::net::option::Fragmentation;
 use crate::path::mtu::Survey;
 use crate::path::{Probe, Prober, Protocol, What};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};

@@ -121,7 +121,10 @@ impl Survey {
             let ms = rtt.as_secs_f64() * 1e3;
             let best = hop.best_ms.entry(answer.from).or_insert(ms);
             *best = best.min(ms);
-            hop.answers.entry(question.flow).or_default().push(answer.from);
+            hop.answers
+                .entry(question.flow)
+                .or_default()
+                .push(answer.from);
             hop.is_end |= match answer.what {
                 What::Reached => true,
                 What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
@@ -132,7 +135,10 @@ impl Survey {
     fn paths(&self, names: Option<&Names>) -> Paths {
         let end = self.end();
         let hops = (0..end).map(|place| self.line(place, names)).collect();
-        let balanced = self.hops[..end].iter().filter(|hop| hop.routers().len() > 1).count();
+        let balanced = self.hops[..end]
+            .iter()
+            .filter(|hop| hop.routers().len() > 1)
+            .count();
         Paths {
             hops,
             ways: self.ways(end),
@@ -153,7 +159,12 @@ impl Survey {
             let spread = hops.filter(|hop| hop.routers().len() > 1);
             spread.map(|hop| Some(hop.answers.get(flow)?[0])).collect()
         };
-        flows.iter().filter_map(way).collect::<BTreeSet<_>>().len().max(1)
+        flows
+            .iter()
+            .filter_map(way)
+            .collect::<BTreeSet<_>>()
+            .len()
+            .max(1)
     }
 
     fn line(&self, place: usize, names: Option<&Names>) -> Line {
@@ -163,10 +174,12 @@ impl Survey {
             let through = |answers: &&Vec<IpAddr>| answers.contains(&address);
             let flows = hop.answers.iter().filter(|(_, answers)| through(answers));
             let flows: Vec<u16> = flows.map(|(flow, _)| *flow).collect();
-            let from = before.filter(|before| before.routers().len() > 1).map(|before| {
-                let from = flows.iter().filter_map(|flow| before.answers.get(flow));
-                from.flatten().copied().collect::<BTreeSet<IpAddr>>()
-            });
+            let from = before
+                .filter(|before| before.routers().len() > 1)
+                .map(|before| {
+                    let from = flows.iter().filter_map(|flow| before.answers.get(flow));
+                    from.flatten().copied().collect::<BTreeSet<IpAddr>>()
+                });
             Router {
                 address,
                 name: names.and_then(|names| names.of(address)),
@@ -226,7 +239,11 @@ impl fmt::Display for Paths {
             1 => "one way".to_owned(),
             ways => format!("{ways} ways"),
         };
-        write!(f, "{ways}; with 95% confidence no hop has more routers than are shown, if flows are spread evenly\n{} packets sent", self.packets_sent)
+        write!(
+            f,
+            "{ways}; with 95% confidence no hop has more routers than are shown, if flows are spread evenly\n{} packets sent",
+            self.packets_sent
+        )
     }
 }
 
@@ -260,7 +277,11 @@ impl fmt::Display for Line {
                 write!(f, "  behind {}", from.join(" and "))?;
             }
             if place == 0 && !is_single {
-                f.write_str(if self.per_packet { "  (chosen by packet)" } else { "  (chosen by flow)" })?;
+                f.write_str(if self.per_packet {
+                    "  (chosen by packet)"
+                } else {
+                    "  (chosen by flow)"
+                })?;
             }
             f.write_str("\n")?;
         }
@@ -351,7 +372,11 @@ mod tests {
                             key: 0,
                             from: router(question.hop_limit.min(4), question.flow, packets),
                             at: clock::now(),
-                            what: if is_target { What::Reached } else { What::Problem(exceeded) },
+                            what: if is_target {
+                                What::Reached
+                            } else {
+                                What::Problem(exceeded)
+                            },
                             hop_limit: None,
                             translated: None,
                             objects: Vec::new(),
@@ -376,13 +401,20 @@ mod tests {
         assert_eq!((paths.ways, paths.balanced), (4, 1));
         assert!(!paths.hops[1].per_packet && paths.reached);
         let text = paths.to_string();
-        assert!(text.contains(" 2  ┬ 10.0.2.0  1.000 ms  6 of 21 flows  (chosen by flow)\n"), "{text}");
-        assert!(text.contains("\n    └ 10.0.2.3  1.000 ms  5 of 21 flows\n"), "{text}");
+        assert!(
+            text.contains(" 2  ┬ 10.0.2.0  1.000 ms  6 of 21 flows  (chosen by flow)\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n    └ 10.0.2.3  1.000 ms  5 of 21 flows\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn a_choice_by_packet_is_told_from_one_by_flow() {
-        let survey = play(|hop, _, nth| address(hop, if hop == 2 { nth as u16 / 3 % 2 } else { 0 }));
+        let survey =
+            play(|hop, _, nth| address(hop, if hop == 2 { nth as u16 / 3 % 2 } else { 0 }));
         assert!(survey.paths(None).hops[1].per_packet);
     }
 
@@ -391,6 +423,9 @@ mod tests {
         let survey = play(|hop, _, _| address(hop, 0));
         let paths = survey.paths(None);
         assert_eq!((paths.ways, paths.balanced), (1, 0));
-        assert_eq!(survey.hops[..4].iter().map(|hop| hop.asked.len()).max(), Some(6));
+        assert_eq!(
+            survey.hops[..4].iter().map(|hop| hop.asked.len()).max(),
+            Some(6)
+        );
     }
 }

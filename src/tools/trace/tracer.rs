@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::path::{Answer, What};
+use crate::path::{Answer, UNKNOWN_KEY, What};
 use crate::wire::extension::Object;
 use crate::wire::icmp::Meaning;
 
@@ -92,6 +92,8 @@ pub(super) struct Tracer {
     next_at: Instant,
     /// The key of an attempt is its place, from 1.
     attempts: Vec<Attempt>,
+    /// Answers of which nobody knows what they answer.
+    unknown: usize,
     /// Probes go this far as long as nobody says where the path ends.
     horizon: u8,
 }
@@ -104,6 +106,7 @@ impl Tracer {
             started: now,
             next_at: now,
             attempts: Vec::new(),
+            unknown: 0,
             horizon,
         }
     }
@@ -150,6 +153,10 @@ impl Tracer {
 
     /// Whether it is the first answer to something that was sent.
     pub(super) fn on_answer(&mut self, answer: Answer) -> bool {
+        if answer.key == UNKNOWN_KEY {
+            self.unknown += 1;
+            return true;
+        }
         let place = usize::from(answer.key).checked_sub(1);
         let Some(attempt) = place.and_then(|place| self.attempts.get_mut(place)) else {
             return false;
@@ -317,7 +324,23 @@ impl Tracer {
             hops.push(hop);
         }
         hops.reverse();
+        self.forgive(&mut hops);
         hops
+    }
+
+    /// What a hop seems not to have answered it may have answered after all.
+    fn forgive(&self, hops: &mut [Hop]) {
+        let mut unknown = self.unknown;
+        let is_partial = |hop: &&mut Hop| matches!(hop.silence, Silence::Lost | Silence::Limited);
+        for hop in hops.iter_mut().filter(is_partial) {
+            let forgiven = hop.unanswered.min(unknown);
+            unknown -= forgiven;
+            hop.unanswered -= forgiven;
+            if hop.unanswered == 0 {
+                hop.replies.retain(Option::is_some);
+                hop.silence = Silence::None;
+            }
+        }
     }
 
     fn hop(&self, hop_limit: u8, later_are_whole: bool) -> Hop {
@@ -543,7 +566,7 @@ mod tests {
             translated: None,
             objects: Vec::new(),
         };
-        assert!(!tracer.on_answer(answer(0)) && !tracer.on_answer(answer(2)));
+        assert!(!tracer.on_answer(answer(2)) && !tracer.on_answer(answer(9)));
         assert!(tracer.on_answer(answer(1)) && !tracer.on_answer(answer(1)));
     }
 }

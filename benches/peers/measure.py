@@ -1,0 +1,65 @@
+"""Runs of a program and of its peer by turns, in a network of their own, and how to print them."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), ".."))
+from terminal import NSH  # noqa: E402
+
+
+def own_network():
+    """Starts the script again in a fresh network namespace, where nothing else sends."""
+    if os.geteuid() != 0:
+        sys.exit("this needs root, for a network of its own")
+    if os.environ.get("NSH_OWN_NETWORK") != "1":
+        os.environ["NSH_OWN_NETWORK"] = "1"
+        os.execvp("unshare", ["unshare", "--net", sys.executable, *sys.argv])
+    shell("ip link set lo up")
+
+
+def shell(script):
+    subprocess.run(["sh", "-euc", script], check=True)
+
+
+def nsh(command, *options):
+    return [NSH, *options, "-c", command]
+
+
+class Run:
+    def __init__(self, argv, quiet=False):
+        """Runs to the end; what it prints is kept as text, or with `quiet` thrown away."""
+        output = subprocess.DEVNULL if quiet else subprocess.PIPE
+        started = time.perf_counter()
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.DEVNULL)
+        self.text = "" if quiet else process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        self.wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.status = process.returncode
+        self.cpu = usage.ru_utime + usage.ru_stime
+        self.memory = usage.ru_maxrss / 1024
+
+
+def alternate(programs, times, figure, quiet=False):
+    """The median of `figure` of each program's runs; they take turns."""
+    taken = {name: [] for name in programs}
+    for _ in range(times):
+        for name, argv in programs.items():
+            taken[name].append(figure(Run(argv, quiet)))
+    rows = {name: list(zip(*each)) if isinstance(each[0], tuple) else [each]
+            for name, each in taken.items()}
+    medians = {name: [statistics.median(row) for row in each] for name, each in rows.items()}
+    return {name: each if len(each) > 1 else each[0] for name, each in medians.items()}
+
+
+def row(what, medians, form):
+    """One line: each program's figure, and how nsh's relates to the others'."""
+    ours = medians["nsh"]
+    shown = [f"{name} {form.format(value)}" for name, value in medians.items()]
+    ratios = [f"{ours / value:.2f} of {name}" for name, value in medians.items()
+              if name != "nsh" and value]
+    print(f"{what:34} {'   '.join(shown)}   ({', '.join(ratios)})", flush=True)
