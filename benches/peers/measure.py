@@ -45,11 +45,11 @@ class Run:
 
 
 def alternate(programs, times, figure, quiet=False):
-    """The median of `figure` of each program's runs; they take turns."""
+    """The median of `figure` of each program's runs; they take turns, also in who is first."""
     taken = {name: [] for name in programs}
-    for _ in range(times):
-        for name, argv in programs.items():
-            taken[name].append(figure(Run(argv, quiet)))
+    for number in range(times):
+        for name in sorted(programs, reverse=number % 2 == 0):
+            taken[name].append(figure(Run(programs[name], quiet)))
     rows = {name: list(zip(*each)) if isinstance(each[0], tuple) else [each]
             for name, each in taken.items()}
     medians = {name: [statistics.median(row) for row in each] for name, each in rows.items()}
@@ -57,9 +57,9 @@ def alternate(programs, times, figure, quiet=False):
 
 
 def row(what, medians, form):
-    """One line: each program's figure, and how nsh's relates to the others'."""
+    """One line: each program's figure, and how nsh's relates to its peers'."""
     ours = medians["nsh"]
     shown = [f"{name} {form.format(value)}" for name, value in medians.items()]
     ratios = [f"{ours / value:.2f} of {name}" for name, value in medians.items()
-              if name != "nsh" and value]
+              if not name.startswith("nsh") and value]
     print(f"{what:34} {'   '.join(shown)}   ({', '.join(ratios)})", flush=True)

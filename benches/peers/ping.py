@@ -10,6 +10,7 @@ import struct
 from measure import Run, alternate, nsh, own_network, row, shell
 
 SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
+REPLY, REQUEST = 0, 8
 
 
 def loopback():
@@ -40,28 +41,32 @@ def tapped(tap):
 
 def capture():
     # On lo the tap sees each packet twice: as it leaves (PACKET_OUTGOING, stamped just before the
-    # device takes it) and as it arrives (stamped where receive stamps for sockets are made).
-    # Compared is the request's stamp as it leaves with the reply's stamp as it arrives.
+    # device takes it) and as it arrives (stamped where the stamps for receiving sockets are made).
+    # A round trip is from the request's stamp as it leaves to the reply's stamp as it arrives.
+    # The request's stamp as it arrives is made after any stamp of its sending, so that a correct
+    # round trip is never shorter than from there.
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
     tap.bind(("lo", 3))
     run = Run(nsh("ping -c 200 -i 0.005 127.0.0.1", "--json"))
-    left, arrived = {}, {}
+    stamps = {}
     for outgoing, kind, sequence, stamp in tapped(tap):
-        if kind == 8 and outgoing:
-            left.setdefault(sequence, stamp)
-        elif kind == 0 and not outgoing:
-            arrived.setdefault(sequence, stamp)
-    events = map(json.loads, run.text.splitlines())
-    times = {event["icmp_seq"]: event["rtt_ms"] * 1e6 for event in events
-             if event["event"] == "reply"}
-    assert len(times) == len(left) == len(arrived) == 200, (len(times), len(left), len(arrived))
-    apart = [times[n] - (arrived[n] - left[n]) for n in times]
-    sizes = sorted(abs(each) / 1e3 for each in apart)
-    print(f"{'round trip, nsh and a capture':34} apart by p50 {statistics.median(sizes):.2f}  "
-          f"p99 {sizes[197]:.2f}  max {sizes[-1]:.2f} µs "
-          f"(nsh's is shorter in {sum(each < 0 for each in apart)} of 200)", flush=True)
+        stamps.setdefault((outgoing, kind, sequence), stamp)
+    apart, between = [], 0
+    for event in map(json.loads, run.text.splitlines()):
+        if event["event"] == "reply":
+            number, taken = event["icmp_seq"], event["rtt_ms"] * 1e6
+            replied = stamps[False, REPLY, number]
+            longest = replied - stamps[True, REQUEST, number]
+            shortest = replied - stamps[False, REQUEST, number]
+            apart.append(abs(taken - longest) / 1e3)
+            between += shortest - 1 <= taken <= longest + 1
+    apart.sort()
+    assert len(apart) == 200, f"{len(apart)} of 200 replies"
+    print(f"{'round trip, nsh and a capture':34} apart p50 {apart[100]:.2f}  p99 {apart[197]:.2f}  "
+          f"max {apart[-1]:.2f} µs   ({between} of 200 between the request's two stamps)",
+          flush=True)
 
 
 def flood():
@@ -70,11 +75,14 @@ def flood():
         "iputils": "ping -f -q -w 2 127.0.0.1".split(),
     }
 
-    def rate(run):
-        received, = re.findall(r"(\d+) received", run.text)
-        return int(received) / run.wall
+    def rates(run):
+        received = int(re.search(r"(\d+) received", run.text)[1])
+        return received / run.wall, received / run.cpu
 
-    row("flood on lo, answers a second", alternate(programs, 5, rate), "{:,.0f}")
+    medians = alternate(programs, 5, rates)
+    for number, what in enumerate(["answers a second", "answers a second of CPU"]):
+        row(f"flood on lo, {what}", {name: each[number] for name, each in medians.items()},
+            "{:,.0f}")
 
 
 def sweep():

@@ -12,7 +12,6 @@ import time
 from measure import NSH, Run, alternate, nsh, own_network, row, shell
 
 HOPS = 7
-TARGETS = {4: f"10.9.{HOPS}.2", 6: f"fd09:{HOPS}::2"}
 NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups".split()
 
 
@@ -84,22 +83,28 @@ def chain():
     return nodes
 
 
+def address(hop, family):
+    return f"10.9.{hop}.2" if family == 4 else f"fd09:{hop}::2"
+
+
 def named(text, family):
-    """How many of the hops a trace names, each with the address that it has."""
+    """How many of the hops a trace of nsh names, each with the address that it has."""
     addresses = set()
     for event in map(json.loads, text.splitlines()):
         if event["event"] == "hop":
             addresses |= {(event["hop"], reply["from"]) for reply in event["replies"]}
-    form = "10.9.{0}.2" if family == 4 else "fd09:{0}::2"
-    return sum((hop, form.format(hop)) in addresses for hop in range(1, HOPS + 1))
+    return sum((hop, address(hop, family)) in addresses for hop in range(1, HOPS + 1))
 
 
-def named_by_traceroute(text):
-    return sum("*" not in line.split()[1] for line in text.splitlines()[1:HOPS + 1])
+def named_by_traceroute(text, family):
+    lines = [line.split() for line in text.splitlines()[1:]]
+    return sum([str(hop), True] == [line[0], address(hop, family) in line]
+               for line in lines for hop in range(1, HOPS + 1))
 
 
 def times():
-    for family, target in TARGETS.items():
+    for family in 4, 6:
+        target = address(HOPS, family)
         for protocol, option in [("udp", ""), ("icmp", "-I")]:
             programs = {
                 "nsh": nsh(f"trace -n -q 1 -p {protocol} {target}"),
@@ -114,7 +119,8 @@ def complete():
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         program = shutil.copy(NSH, directory)
-        for family, target in TARGETS.items():
+        for family in 4, 6:
+        target = address(HOPS, family)
             for protocol in "icmp", "udp":
                 for user, prefix in [("root", []), ("nobody", NOBODY)]:
                     argv = [*prefix, program, "--json", "-c", f"trace -n -p {protocol} {target}"]
@@ -126,19 +132,18 @@ def complete():
 def limited(nodes):
     # As Linux has it: one error a second to each address, six at once.
     limits(nodes, 1000, 1000, 50)
-    for family, target in TARGETS.items():
-        programs = {
-            "nsh": nsh(f"trace -n {target}", "--json"),
-            "traceroute": ["traceroute", "-n", target],
-        }
-        for name, argv in programs.items():
+    for family in 4, 6:
+        target = address(HOPS, family)
+        # Half a minute is enough for traceroute, which waits 5 seconds each time.
+        for name, argv, times, count in [
+            ("nsh", nsh(f"trace -n {target}", "--json"), 10, named),
+            ("traceroute", ["traceroute", "-n", target], 4, named_by_traceroute),
+        ]:
             time.sleep(7)
-            runs = [Run(argv) for _ in range(10)]
-            counts = [named(run.text, family) if name == "nsh" else named_by_traceroute(run.text)
-                      for run in runs]
-            print(f"{f'limited routers, IPv{family}, 10 runs':34} {name} named "
-                  f"{' '.join(map(str, counts))} in {sum(run.wall for run in runs):.2f} s",
-                  flush=True)
+            runs = [Run(argv) for _ in range(times)]
+            counts = " ".join(str(count(run.text, family)) for run in runs)
+            print(f"{f'limited routers, IPv{family}, {times} runs':34} {name} named {counts}, "
+                  f"{sum(run.wall for run in runs) / times:.2f} s each", flush=True)
     limits(nodes, 0, 1000000, 1000000)
 
 
@@ -150,10 +155,13 @@ def silent(nodes):
             nft add rule inet silent out icmp type time-exceeded drop
             nft add rule inet silent out icmpv6 type time-exceeded drop
         """)
-    for family, target in TARGETS.items():
+    for family in 4, 6:
+        target = address(HOPS, family)
         programs = {
-            "nsh": nsh(f"trace -n {target}"),
+            "nsh": nsh(f"trace -n -q 1 {target}"),
+            "nsh -q 3": nsh(f"trace -n {target}"),
             "traceroute": f"traceroute -n -q1 -N32 {target}".split(),
+            "traceroute -q3": f"traceroute -n {target}".split(),
         }
         figures = alternate(programs, 3, lambda run: run.wall)
         row(f"five silent routers, IPv{family}", figures, "{:.3f} s")

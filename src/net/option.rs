@@ -9,13 +9,13 @@ use nix::libc;
 /// Whether packets may be fragmented, and whether the kernel's idea of the path's MTU counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fragmentation {
-    /// Nobody may fragment, here or on the way
+    // Nobody may fragment, here or on the way.
     Do,
-    /// Large packets are fragmented here, and nobody may on the way
+    // Large packets are fragmented here, and nobody may on the way.
     Want,
-    /// Anybody may fragment
+    // Anybody may fragment.
     Dont,
-    /// Nobody may fragment, and what is known of the path does not count
+    // Nobody may fragment, and what is known of the path does not count.
     #[value(skip)]
     Probe,
 }

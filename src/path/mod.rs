@@ -36,11 +36,8 @@ pub(crate) const UNKNOWN_KEY: u16 = 0;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Protocol {
-    /// Echo requests
     Icmp,
-    /// Datagrams to a port where nobody listens
     Udp,
-    /// Connection requests
     Tcp,
 }
 

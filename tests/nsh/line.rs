@@ -314,7 +314,7 @@ fn help_and_what_is_made_from_it() {
     let by_help = run(&["-c", "help ping"]).stdout;
     assert_eq!(by_help, run(&["-c", "ping --help"]).stdout);
     for word in [
-        "Usage: ping [OPTIONS] <HOST>",
+        "Usage: ping [OPTIONS] [HOST]...",
         "Examples:",
         "Exit status:",
         "  77 ",

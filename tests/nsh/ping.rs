@@ -232,8 +232,10 @@ fn what_the_routers_say_is_told_and_counted() {
     }
 }
 
+type Lie = fn(Packet) -> Vec<Vec<u8>>;
+
 /// Changes an honest reply, and gives what is sent instead of it.
-fn lying(lie: fn(Packet) -> Vec<Vec<u8>>) -> Path {
+fn lying(lie: Lie) -> Path {
     let answers = move |request: &Packet| request.echo_reply(60).map_or(Vec::new(), lie);
     Path::of(2).target(Target::default().answering(answers))
 }
@@ -271,7 +273,7 @@ fn only_true_answers_count() {
         reply.set_checksums();
         vec![reply.octets]
     };
-    let lies: [(fn(Packet) -> Vec<Vec<u8>>, &str, &str); 5] = [
+    let lies: [(Lie, &str, &str); 5] = [
         (
             foreign,
             "64 bytes from 10.10.0.9: icmp_seq=1 (DIFFERENT ADDRESS!), not counted",

@@ -272,7 +272,7 @@ fn an_unknown_command_is_red_before_enter_and_usage_is_hinted() {
             .is_some_and(|cell| cell.fgcolor() == red)
     });
     terminal.type_keys("\u{15}ping ");
-    terminal.see_at_cursor("nsh> ping [OPTIONS] <HOST>");
+    terminal.see_at_cursor("nsh> ping [OPTIONS] [HOST]...");
 }
 
 #[test]

@@ -72,12 +72,15 @@ fn without_permission_for_icmp_it_takes_udp_and_says_so() {
     assert!(ran.stdout.contains("60 byte packets, UDP\n"), "{ran:#?}");
 }
 
+/// What routers look at when they choose a way.
+type Fields = fn(&Packet) -> Vec<u8>;
+
 #[test]
 fn all_packets_of_a_trace_are_one_flow() {
     if !privileged("all_packets_of_a_trace_are_one_flow") {
         return;
     }
-    let checks: [(&str, fn(&Packet) -> Vec<u8>); 3] = [
+    let checks: [(&str, Fields); 3] = [
         // Type, code, checksum and identifier.
         ("icmp", |packet| packet.transport()[..6].to_vec()),
         // Both ports.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::answer::Strange;
 use super::report::Percent;
-use crate::measure::loss::{self, Losses};
+use crate::measure::loss::Losses;
 use crate::wire::icmp::{Meaning, Problem};
 
 /// What happened beside the replies.
@@ -110,8 +110,7 @@ impl Facts<'_> {
         if losses.runs == 1 && losses.lost > 2 {
             return format!("{head}: one outage of {} requests", losses.lost);
         }
-        let (low, high) = loss::interval(losses.lost, losses.sent);
-        format!("{head}, no pattern in it; {low:.1} to {high:.1}% with 95% confidence")
+        format!("{head}, here and there: no pattern in it")
     }
 
     fn answered(&self) -> String {
@@ -231,7 +230,7 @@ mod tests {
         );
         assert_eq!(
             verdict(".x......x.", |_| ()),
-            "loss 20%, no pattern in it; 5.7 to 51.0% with 95% confidence"
+            "loss 20%, here and there: no pattern in it"
         );
         assert_eq!(verdict("....", |_| ()), ALL_ANSWERED);
     }

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
+use super::link::now;
 use super::packet::{Error, ICMP, ICMPV6, Packet, TCP, UDP};
 
 /// Whose address a NAT puts in place of the client's.
@@ -183,7 +184,7 @@ impl Hop {
             Limit::Interval(interval, last) => {
                 let is_over = last.is_none_or(|last| last.elapsed() >= *interval);
                 if is_over {
-                    *last = Some(Instant::now());
+                    *last = Some(now());
                 }
                 is_over
             }
