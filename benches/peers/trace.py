@@ -120,7 +120,7 @@ def complete():
         os.chmod(directory, 0o755)
         program = shutil.copy(NSH, directory)
         for family in 4, 6:
-        target = address(HOPS, family)
+            target = address(HOPS, family)
             for protocol in "icmp", "udp":
                 for user, prefix in [("root", []), ("nobody", NOBODY)]:
                     argv = [*prefix, program, "--json", "-c", f"trace -n -p {protocol} {target}"]

@@ -4,6 +4,7 @@ mod answer;
 mod mtu;
 mod probes;
 mod report;
+mod statistics;
 mod sweep;
 mod targets;
 mod verdict;
@@ -24,7 +25,8 @@ use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::wire::icmp::{ECHO_HEADER_OCTETS, Version};
 use crate::{clock, duration};
 use probes::{Pace, Plan};
-use report::{Event, Wanted};
+use report::Event;
+use statistics::Wanted;
 use targets::Target;
 use watch::{Telling, Watch, version_of};
 

@@ -3,34 +3,33 @@
 //! What a request needs to be recognised by its answer is in its payload, under a keyed hash, so
 //! that a million addresses need an octet of memory each and nobody can forge an answer.
 
+mod addresses;
+mod report;
 mod search;
 
-use std::collections::HashMap;
-use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
-use serde::Serialize;
 
 use super::answer::message_of;
-use super::report::Milliseconds;
-use super::targets::{Target, address_at, confirm, size};
+use super::targets::Target;
 use super::watch::{cannot_receive, version_of};
 use super::{Arguments, SWEEP_TIMEOUT};
 use crate::cancel::Wake;
+use crate::clock;
 use crate::measure::rtt::Rtts;
+use crate::net;
 use crate::net::icmp::{IcmpSocket, Options};
 use crate::net::inbox::Queued;
-use crate::net::{self};
-use crate::output::{self, Text};
+use crate::output::Text;
 use crate::tool::{Context, Error, Status};
 use crate::wire::icmp::{self, Echo, Message, Version};
-use crate::{clock, duration};
+use addresses::Addresses;
+use report::Event;
 use search::{Plan, Search, Step};
 
 /// A keyed hash, the place among the addresses, and when it was sent.
@@ -40,202 +39,6 @@ const BURST: usize = 64;
 /// How long the system gets to send what it has.
 const BACK_OFF: Duration = Duration::from_millis(1);
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(100);
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Event {
-    Search {
-        targets: String,
-        addresses: u64,
-        tries: u8,
-        timeout_ms: f64,
-    },
-    Alive {
-        host: String,
-        rtt_ms: f64,
-        ttl: Option<u8>,
-    },
-    /// Somebody said that it cannot be reached.
-    Unreachable {
-        host: String,
-        from: String,
-        problem: String,
-    },
-    Found {
-        targets: String,
-        addresses: u64,
-        alive: u64,
-        unreachable: u64,
-        silent: u64,
-        sent: u64,
-        time_ms: f64,
-        min_ms: f64,
-        avg_ms: f64,
-        max_ms: f64,
-        /// What the system did not let out, and why.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        not_sent: Option<(u64, String)>,
-    },
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Event::Search {
-                targets,
-                addresses,
-                tries,
-                timeout_ms,
-            } => write!(
-                f,
-                "PING {targets}: {addresses} addresses, {tries} tries of {timeout_ms} ms."
-            ),
-            Event::Alive { host, rtt_ms, .. } => {
-                write!(f, "{host} is alive ({} ms)", Milliseconds(*rtt_ms))
-            }
-            Event::Unreachable {
-                host,
-                from,
-                problem,
-            } => write!(f, "{host} is unreachable: {from} says {problem}"),
-            Event::Found {
-                targets,
-                addresses,
-                alive,
-                unreachable,
-                silent,
-                sent,
-                time_ms,
-                min_ms,
-                avg_ms,
-                max_ms,
-                not_sent,
-            } => {
-                write!(f, "\n--- {targets} ---\n")?;
-                write!(
-                    f,
-                    "{addresses} addresses, {alive} alive, {unreachable} unreachable, "
-                )?;
-                let span = duration::human(Duration::from_secs_f64(time_ms / 1e3));
-                write!(f, "{silent} silent, {sent} requests in {span}")?;
-                if *alive > 0 {
-                    write!(
-                        f,
-                        "\nrtt min/avg/max = {min_ms:.3}/{avg_ms:.3}/{max_ms:.3} ms"
-                    )?;
-                }
-                match not_sent {
-                    Some((count, why)) => write!(f, "\n{count} requests did not leave: {why}"),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-}
-
-impl output::Event for Event {
-    fn tone(&self) -> output::Tone {
-        match self {
-            Event::Alive { .. } => output::Tone::Good,
-            Event::Unreachable { .. } => output::Tone::Caution,
-            Event::Search { .. } | Event::Found { .. } => output::Tone::Plain,
-        }
-    }
-}
-
-/// The addresses by place: ranges and single ones, one behind the other.
-struct Addresses {
-    parts: Vec<Part>,
-    single: HashMap<IpAddr, u32>,
-    count: u64,
-}
-
-struct Part {
-    first: u64,
-    range: IpNet,
-    /// As it was given, for a single one.
-    name: Option<String>,
-}
-
-impl Addresses {
-    fn new(context: &Context, arguments: &Arguments, targets: &[Target]) -> Result<Self, Error> {
-        let ranges = targets.iter().map(|target| match target {
-            Target::Range(range) => size(range),
-            Target::Host(_) => 1,
-        });
-        let total = ranges.fold(0_u64, u64::saturating_add);
-        confirm(total, arguments.large)?;
-        let mut addresses = Addresses {
-            parts: Vec::new(),
-            single: HashMap::new(),
-            count: 0,
-        };
-        for target in targets {
-            let (range, name) = match target {
-                Target::Range(range) => (*range, None),
-                Target::Host(host) => match arguments.resolve(context, host) {
-                    Ok(address) => (IpNet::from(address.ip()), Some(host.clone())),
-                    Err(Error::Unavailable(why)) => {
-                        context.out.warn(format!("ping: {why}"));
-                        continue;
-                    }
-                    Err(error) => return Err(error),
-                },
-            };
-            let first = addresses.count;
-            if name.is_some() {
-                addresses.single.insert(range.addr(), first as u32);
-            }
-            addresses.count += size(&range);
-            addresses.parts.push(Part { first, range, name });
-        }
-        match addresses.count {
-            0 => Err(Error::Unavailable(
-                "none of the names has an address".to_owned(),
-            )),
-            _ => Ok(addresses),
-        }
-    }
-
-    fn part(&self, index: u32) -> &Part {
-        let index = u64::from(index);
-        let after = self.parts.partition_point(|part| part.first <= index);
-        &self.parts[after - 1]
-    }
-
-    fn at(&self, index: u32) -> IpAddr {
-        let part = self.part(index);
-        address_at(&part.range, u64::from(index) - part.first)
-    }
-
-    fn name(&self, index: u32) -> String {
-        let address = self.at(index);
-        match &self.part(index).name {
-            Some(name) if *name != address.to_string() => format!("{name} ({address})"),
-            _ => address.to_string(),
-        }
-    }
-
-    fn place_of(&self, address: IpAddr) -> Option<u32> {
-        if let Some(index) = self.single.get(&address) {
-            return Some(*index);
-        }
-        let part = self
-            .parts
-            .iter()
-            .find(|part| part.range.contains(&address))?;
-        let offset = match (address, part.range) {
-            (IpAddr::V4(address), IpNet::V4(range)) => {
-                u64::from(u32::from(address) - u32::from(range.network()))
-            }
-            (IpAddr::V6(address), IpNet::V6(range)) => {
-                u64::try_from(u128::from(address) - u128::from(range.network())).ok()?
-            }
-            _ => return None,
-        };
-        u32::try_from(part.first + offset).ok()
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Listing {
@@ -287,11 +90,7 @@ pub(super) fn run(
     let mut sockets = Vec::new();
     for version in [Version::V4, Version::V6] {
         let is_v4 = version == Version::V4;
-        if addresses
-            .parts
-            .iter()
-            .any(|part| part.range.addr().is_ipv4() == is_v4)
-        {
+        if addresses.has_family(is_v4) {
             sockets.push((version, IcmpSocket::open(is_v4, &options)?));
         }
     }
@@ -533,7 +332,7 @@ impl Sweep<'_> {
         }
         self.unreachable += 1;
         // In a range most addresses belong to nobody.
-        if self.listing == Listing::All && self.addresses.part(index).name.is_some() {
+        if self.listing == Listing::All && self.addresses.is_single(index) {
             self.context.out.emit(&Event::Unreachable {
                 host: self.addresses.name(index),
                 from: router.to_string(),

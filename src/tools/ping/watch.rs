@@ -9,7 +9,8 @@ use nix::poll::PollFlags;
 
 use super::answer::{Answer, COOKIE_OCTETS, Own, Strange};
 use super::probes::{Plan, Probes, Reply, Step};
-use super::report::{Event, Percent, Statistics, Wanted};
+use super::report::{Event, Percent};
+use super::statistics::{Statistics, Wanted};
 use super::verdict::Oddities;
 use crate::cancel::Wake;
 use crate::net::icmp::{IcmpSocket, Options};

@@ -286,12 +286,14 @@ fn rounds(
     table: &mut Table,
 ) -> Result<(), Error> {
     context.end_on_q();
-    let cannot = |error| Error::Unavailable(format!("cannot probe: {}", cause::of(&error)));
     let patience = plan.interval.max(PATIENCE_MIN);
     let mut round = 0;
     let mut next = clock::now();
     loop {
-        for hop_limit in 1..=table.end {
+        for hop_limit in 1..=plan.last {
+            if hop_limit > table.end {
+                break;
+            }
             let key = prober.reserve_keys(1);
             let at = prober.send(Probe {
                 key,
@@ -300,6 +302,8 @@ fn rounds(
                 octets: plan.octets,
             });
             table.on_sent(key, hop_limit, at.map_err(cannot)?);
+            // The first answers must not wait: the kernel stamps some only when they are read.
+            take(prober, table, names)?;
         }
         round += 1;
         let is_last = plan.rounds.is_some_and(|rounds| round >= rounds);
@@ -310,14 +314,7 @@ fn rounds(
             next
         };
         while clock::now() < until && !(is_last && table.outstanding.is_empty()) {
-            for answer in prober.receive().map_err(cannot)? {
-                if let Some(names) = names {
-                    names.ask(answer.from);
-                }
-                table.on_answer(&answer);
-            }
-            let end = table.end;
-            table.outstanding.retain(|sent| sent.hop_limit <= end);
+            take(prober, table, names)?;
             if is_last && table.outstanding.is_empty() {
                 break;
             }
@@ -339,6 +336,22 @@ fn rounds(
         ));
         context.out.redraw(&event);
     }
+}
+
+fn take(prober: &mut Prober, table: &mut Table, names: Option<&Names>) -> Result<(), Error> {
+    for answer in prober.receive().map_err(cannot)? {
+        if let Some(names) = names {
+            names.ask(answer.from);
+        }
+        table.on_answer(&answer);
+    }
+    let end = table.end;
+    table.outstanding.retain(|sent| sent.hop_limit <= end);
+    Ok(())
+}
+
+fn cannot(error: std::io::Error) -> Error {
+    Error::Unavailable(format!("cannot probe: {}", cause::of(&error)))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod archive;
 mod live;
 mod paths;
 mod report;
+mod route;
 mod tracer;
 mod verdict;
 
@@ -19,12 +20,13 @@ use crate::net::resolve::{Family, resolve};
 use crate::net::reverse::Names;
 use crate::net::udp;
 use crate::path::mtu::Survey;
-use crate::path::{Probe, Prober, Protocol, What};
+use crate::path::{Prober, Protocol};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
-use crate::{cause, clock, duration, net, path};
+use crate::{clock, duration, net, path};
 use archive::Saved;
-use report::{End, Event, HopLine};
-use tracer::{Hop, Plan, Silence, Step, Tracer, is_terminal};
+use report::Event;
+use route::{Route, lines};
+use tracer::{Plan, Tracer};
 
 pub(crate) const TOOL: Tool = Tool {
     manual: Manual {
@@ -74,8 +76,6 @@ const PACKET_OCTETS_V4: usize = 60;
 const PACKET_OCTETS_V6: usize = 80;
 const PACKET_OCTETS_MAX: i64 = 65_535;
 const QUERIES_MAX: i64 = 10;
-/// How long the last names of routers are waited for.
-const NAMES_PATIENCE: Duration = Duration::from_millis(400);
 /// traceroute's, and the web's.
 const UDP_PORT: u16 = 33_434;
 const TCP_PORT: u16 = 80;
@@ -276,39 +276,54 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         context.out.emit(&paths);
         return Ok(status(paths.reached));
     }
-    let mut trace = Trace {
+    let mut route = Route {
         context,
         prober,
         octets,
         tracer: Tracer::new(arguments.plan(protocol), clock::now()),
         names,
     };
-    let ended = trace.run();
-    let hops = trace.tracer.hops();
-    let survey = match arguments.mtu && ended.is_ok() {
+    let ended = route.run();
+    if ended.is_err() {
+        for line in lines(&route.tracer.hops(), route.names.as_ref(), None) {
+            context.out.emit(&Event::Hop(line));
+        }
+        ended?;
+    }
+    let survey = match arguments.mtu {
         true => Some(survey(context, &arguments, address, protocol)?),
         false => None,
     };
-    if ended.is_ok() {
-        trace.wait_for_names()?;
+    route.wait_for_names()?;
+    let reached = tell(&route, &arguments, address.ip(), survey.as_ref(), before)?;
+    Ok(status(reached))
+}
+
+/// The hops, where the packets went, and what is different now; whether the target was reached.
+fn tell(
+    route: &Route,
+    arguments: &Arguments,
+    target: IpAddr,
+    survey: Option<&Survey>,
+    before: Option<Saved>,
+) -> Result<bool, Error> {
+    let out = &route.context.out;
+    let hops = route.tracer.hops();
+    for line in lines(&hops, route.names.as_ref(), survey) {
+        out.emit(&Event::Hop(line));
     }
-    for line in lines(&hops, trace.names.as_ref(), survey.as_ref()) {
-        context.out.emit(&Event::Hop(line));
-    }
-    ended?;
-    let mut end = trace.end(&hops, address.ip());
-    end.mtu = survey.as_ref().and_then(Survey::mtu);
-    end.bottleneck = survey.as_ref().and_then(Survey::explanation);
-    let now = Saved::of(&hops, address.ip(), end.reached);
-    let reached = end.reached;
-    context.out.emit(&Event::End(end));
+    let mut end = route.end(&hops, target);
+    end.mtu = survey.and_then(Survey::mtu);
+    end.bottleneck = survey.and_then(Survey::explanation);
+    let now = Saved::of(&hops, target, end.reached);
+    out.emit(&Event::End(end));
     if let Some(before) = before {
-        context.out.emit(&before.difference(&now));
+        out.emit(&before.difference(&now));
     }
     if let Some(path) = &arguments.save {
         now.write(path)?;
     }
-    Ok(status(reached))
+    Ok(now.reached)
 }
 
 fn status(reached: bool) -> Status {
@@ -332,91 +347,4 @@ fn survey(
     let (mut prober, _) = arguments.open(context, address, protocol, &options)?;
     let source = udp::source_towards(address, &options)?;
     Ok(path::mtu::survey(&mut prober, source, &context.cancel)?)
-}
-
-fn lines(hops: &[Hop], names: Option<&Names>, survey: Option<&Survey>) -> Vec<HopLine> {
-    let mut translated = None;
-    hops.iter()
-        .map(|hop| {
-            let mut line = HopLine::of(hop, names, translated);
-            translated = line.translated_to.or(translated);
-            let mut ways = survey.into_iter().flat_map(|survey| &survey.ways);
-            let way = ways.find(|way| way.hop_limit == hop.hop_limit);
-            line.mtu = way.map(|way| way.mtu);
-            line
-        })
-        .collect()
-}
-
-struct Trace<'a> {
-    context: &'a Context,
-    prober: Prober,
-    octets: usize,
-    tracer: Tracer,
-    names: Option<Names>,
-}
-
-impl Trace<'_> {
-    fn run(&mut self) -> Result<(), Error> {
-        let cannot_receive =
-            |error| Error::Unavailable(format!("cannot receive: {}", cause::of(&error)));
-        loop {
-            for answer in self.prober.receive().map_err(cannot_receive)? {
-                if let Some(names) = &self.names {
-                    names.ask(answer.from);
-                }
-                self.tracer.on_answer(answer);
-            }
-            match self.tracer.poll(clock::now()) {
-                Step::Done => return Ok(()),
-                Step::Send { key, hop_limit } => {
-                    let probe = Probe {
-                        key,
-                        hop_limit,
-                        flow: 0,
-                        octets: self.octets,
-                    };
-                    let at = self.prober.send(probe).map_err(|error| {
-                        Error::Unavailable(format!("cannot send: {}", cause::of(&error)))
-                    })?;
-                    self.tracer.on_sent(hop_limit, at);
-                }
-                Step::WaitUntil(until) => {
-                    let interest = self.prober.interest();
-                    let fds = self.prober.fds();
-                    let cancel = &self.context.cancel;
-                    cancel.wait_any(&fds, interest, Some(until))?;
-                }
-            }
-            if self.context.cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-        }
-    }
-
-    fn wait_for_names(&self) -> Result<(), Error> {
-        let deadline = clock::now() + NAMES_PATIENCE;
-        if let Some(names) = &self.names {
-            names.wait(&self.context.cancel, deadline)?;
-        }
-        Ok(())
-    }
-
-    fn end(&self, hops: &[Hop], target: IpAddr) -> End {
-        let of = |wanted: &[Silence]| {
-            let hops = hops.iter().filter(|hop| wanted.contains(&hop.silence));
-            hops.map(|hop| hop.unanswered).sum()
-        };
-        let mut replies = hops.iter().flat_map(|hop| hop.replies.iter().flatten());
-        End {
-            reached: replies.any(|reply| is_terminal(reply) && reply.what == What::Reached),
-            hops: hops.len(),
-            packets_sent: self.tracer.sent(),
-            packets_lost: of(&[Silence::Lost]),
-            packets_ignored: of(&[Silence::Limited, Silence::Whole]),
-            verdict: verdict::verdict(hops, self.tracer.cycle(), target),
-            mtu: None,
-            bottleneck: None,
-        }
-    }
 }
