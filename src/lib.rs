@@ -20,10 +20,12 @@
 //! What holds everywhere:
 //!
 //! - Imports point one way: `cli -> session -> shell -> job, tools -> tool -> output, input,
-//!   cancel, clock`, and `tools -> net -> cancel`, `tools -> wire`. `wire` knows no sockets,
-//!   clock or threads. No tool imports another.
+//!   cancel, clock`, and `tools -> path -> net -> cancel`, `tools, path -> wire`. `wire` and
+//!   `measure` know no sockets, clock or threads. No tool imports another; what `ping` and
+//!   `trace` share of probing a path hop by hop is `path`.
 //! - Every wait of a job goes through `cancel`, so that `stop` ends it within milliseconds.
 //! - Only `output` and the line editor write to the terminal.
+//! - `unsafe` is denied everywhere but in `net::option`.
 //! - Nothing that a peer sends can panic, grow without a named limit, or steer the terminal.
 
 mod cancel;

@@ -62,4 +62,4 @@ def row(what, medians, form):
     shown = [f"{name} {form.format(value)}" for name, value in medians.items()]
     ratios = [f"{ours / value:.2f} of {name}" for name, value in medians.items()
               if not name.startswith("nsh") and value]
-    print(f"{what:34} {'   '.join(shown)}   ({', '.join(ratios)})", flush=True)
+    print(f"{what:37} {'   '.join(shown)}   ({', '.join(ratios)})", flush=True)

@@ -29,7 +29,7 @@ def loopback(count, interval):
 
 
 def tapped(tap):
-    """What the tap has kept: (outgoing?, ICMP type, sequence number, nanoseconds) of each packet."""
+    """Of each ICMP packet in the tap: outgoing or not, type, sequence number, nanoseconds."""
     while True:
         try:
             packet, extra, _, (_, _, kind, *_) = tap.recvmsg(256, 256)
@@ -48,6 +48,7 @@ def capture():
     # A round trip is from the request's stamp as it leaves to the reply's stamp as it arrives.
     # The request's stamp as it arrives is made after any stamp of its sending, so that a correct
     # round trip is never shorter than from there.
+    # Only a tap for all protocols (3) is shown what leaves.
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
@@ -67,7 +68,7 @@ def capture():
             between += shortest - 1 <= taken <= longest + 1
     apart.sort()
     assert len(apart) == 200, f"{len(apart)} of 200 replies"
-    print(f"{'round trip, nsh and a capture':34} apart p50 {apart[100]:.2f}  p99 {apart[197]:.2f}  "
+    print(f"{'round trip, nsh and a capture':37} apart p50 {apart[100]:.2f}  p99 {apart[197]:.2f}  "
           f"max {apart[-1]:.2f} µs   ({between} of 200 between the request's two stamps)",
           flush=True)
 
@@ -93,19 +94,24 @@ def sweep():
         "nsh": nsh("ping 127.0.0.0/16"),
         "fping": "fping -i0 -r0 -g 127.0.0.0/16".split(),
     }
+    quiet = {
+        "nsh": nsh("ping -q 127.0.0.0/16"),
+        "fping": "fping -q -i0 -r0 -g 127.0.0.0/16".split(),
+    }
     # fping leaves out the first and the last address of a range.
     for name, expected in [("nsh", 65536), ("fping", 65534)]:
         found = len(re.findall("is alive", Run(programs[name]).text))
         if found != expected:
             print(f"  {name} found {found} of {expected} addresses")
-    medians = alternate(programs, 5, lambda run: (run.wall, run.cpu, run.memory), quiet=True)
-    for number, (what, form) in enumerate([("time", "{:.3f} s"), ("CPU", "{:.3f} s"),
-                                           ("memory", "{:.1f} MiB")]):
-        row(f"65,536 addresses, {what}", {name: each[number] for name, each in medians.items()},
-            form)
+    for what, compared in [("a line each", programs), ("quiet", quiet)]:
+        medians = alternate(compared, 7, lambda run: (run.wall, run.cpu, run.memory), quiet=True)
+        for number, (figure, form) in enumerate([("time", "{:.3f} s"), ("CPU", "{:.3f} s"),
+                                                 ("memory", "{:.1f} MiB")]):
+            row(f"65,536 addresses, {what}, {figure}",
+                {name: each[number] for name, each in medians.items()}, form)
     run = Run(nsh("ping -q --large 127.0.0.0/12"))
     alive, = re.findall(r"(\d+) alive", run.text)
-    print(f"{'1,048,576 addresses':34} nsh {run.wall:.2f} s, CPU {run.cpu:.2f} s, "
+    print(f"{'1,048,576 addresses':37} nsh {run.wall:.2f} s, CPU {run.cpu:.2f} s, "
           f"{run.memory:.1f} MiB, {int(alive):,} alive", flush=True)
 
 

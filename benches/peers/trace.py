@@ -125,7 +125,7 @@ def complete():
                 for user, prefix in [("root", []), ("nobody", NOBODY)]:
                     argv = [*prefix, program, "--json", "-c", f"trace -n -p {protocol} {target}"]
                     counts = [named(Run(argv).text, family) for _ in range(100)]
-                    print(f"{f'all hops named, IPv{family}, {protocol}, {user}':34} "
+                    print(f"{f'all hops named, IPv{family}, {protocol}, {user}':37} "
                           f"nsh {counts.count(HOPS)} of 100", flush=True)
 
 
@@ -142,7 +142,7 @@ def limited(nodes):
             time.sleep(7)
             runs = [Run(argv) for _ in range(times)]
             counts = " ".join(str(count(run.text, family)) for run in runs)
-            print(f"{f'limited routers, IPv{family}, {times} runs':34} {name} named {counts}, "
+            print(f"{f'limited routers, IPv{family}, {times} runs':37} {name} named {counts}, "
                   f"{sum(run.wall for run in runs) / times:.2f} s each", flush=True)
     limits(nodes, 0, 1000000, 1000000)
 

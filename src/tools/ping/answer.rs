@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use crate::net::icmp::Mode;
 use crate::net::inbox::{QueuedProblem, Received};
+use crate::path::message_of;
+use crate::wire;
 use crate::wire::icmp::{self, ECHO_HEADER_OCTETS, Echo, Message, Problem, Version};
-use crate::wire::{self, ip};
 
 /// In front of the payload, so that only an answer to this very ping counts.
 pub(super) const COOKIE_OCTETS: usize = 8;
@@ -71,21 +72,6 @@ impl std::fmt::Display for Strange {
             Strange::Unsent => f.write_str("never sent"),
             Strange::Old => f.write_str("too old"),
         }
-    }
-}
-
-/// The ICMP message in what was received, and the hop limit that it came with.
-pub(super) fn message_of<'a>(
-    received: &Received<'a>,
-    version: Version,
-    mode: Mode,
-) -> Option<(&'a [u8], Option<u8>)> {
-    match mode {
-        Mode::Raw if version == Version::V4 => {
-            let packet = ip::Packet::parse(received.octets).ok()?;
-            Some((packet.payload, Some(packet.hop_limit)))
-        }
-        _ => Some((received.octets, received.hop_limit)),
     }
 }
 

@@ -233,12 +233,32 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         return sweep::run(context, &arguments, &targets);
     }
     let hosts = targets::hosts(&targets)?;
+    let is_single = hosts.len() == 1;
+    let resolved = targets::resolve_all(context, &arguments, &hosts);
     let mut known = Vec::new();
-    for host in hosts {
-        let address = arguments.resolve(context, &host)?;
-        known.push((host, address));
+    let mut unknown = false;
+    for (host, address) in hosts.into_iter().zip(resolved) {
+        match address {
+            Ok(address) => known.push((host, address)),
+            // The others are asked all the same.
+            Err(Error::Unavailable(why)) if !is_single => {
+                unknown = true;
+                context.out.warn(format!("ping: {why}"));
+            }
+            Err(error) => return Err(error),
+        }
     }
-    watch(context, &arguments, known)
+    if known.is_empty() {
+        return Err(Error::Unavailable(
+            "none of the names has an address".to_owned(),
+        ));
+    }
+    let status = watch(context, &arguments, known)?;
+    Ok(if unknown && status.is_ok() {
+        Status::NEGATIVE
+    } else {
+        status
+    })
 }
 
 fn watch(

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 
-use super::answer::message_of;
 use super::targets::Target;
 use super::watch::{cannot_receive, version_of};
 use super::{Arguments, SWEEP_TIMEOUT};
@@ -26,6 +25,7 @@ use crate::net;
 use crate::net::icmp::{IcmpSocket, Options};
 use crate::net::inbox::Queued;
 use crate::output::Text;
+use crate::path::message_of;
 use crate::tool::{Context, Error, Status};
 use crate::wire::icmp::{self, Echo, Message, Version};
 use addresses::Addresses;

@@ -1,7 +1,8 @@
 //! Who is asked: names and addresses, ranges of addresses, and lists of them in files.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::thread;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -113,6 +114,41 @@ pub(super) fn hosts(targets: &[Target]) -> Result<Vec<String>, Error> {
         true => Err(too_many(hosts.len() as u64)),
         false => Ok(hosts),
     }
+}
+
+/// The addresses of hosts, looked up side by side, so that a name server that is dead for one
+/// holds up no other.
+pub(super) fn resolve_all(
+    context: &Context,
+    arguments: &Arguments,
+    hosts: &[String],
+) -> Vec<Result<SocketAddr, Error>> {
+    /// Lookups at a time.
+    const SIDE_BY_SIDE: usize = 64;
+    let is_address = |host: &String| host.parse::<IpAddr>().is_ok();
+    let mut resolved = Vec::with_capacity(hosts.len());
+    for hosts in hosts.chunks(SIDE_BY_SIDE) {
+        thread::scope(|scope| {
+            let resolve = |host| arguments.resolve(context, host);
+            let lookups: Vec<_> = hosts
+                .iter()
+                .map(|host| {
+                    (
+                        host,
+                        (!is_address(host)).then(|| scope.spawn(move || resolve(host))),
+                    )
+                })
+                .collect();
+            for (host, lookup) in lookups {
+                let failed = || Error::Unavailable(format!("cannot resolve '{host}'"));
+                resolved.push(match lookup {
+                    Some(lookup) => lookup.join().unwrap_or_else(|_| Err(failed())),
+                    None => resolve(host),
+                });
+            }
+        });
+    }
+    resolved
 }
 
 fn too_many(count: u64) -> Error {

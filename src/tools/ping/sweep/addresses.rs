@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::tool::{Context, Error};
 use crate::tools::ping::Arguments;
-use crate::tools::ping::targets::{Target, address_at, confirm, size};
+use crate::tools::ping::targets::{Target, address_at, confirm, resolve_all, size};
 
 /// The addresses by place: ranges and single ones, one behind the other.
 pub(super) struct Addresses {
@@ -40,10 +40,16 @@ impl Addresses {
             single: HashMap::new(),
             count: 0,
         };
+        let names = targets.iter().filter_map(|target| match target {
+            Target::Host(host) => Some(host.clone()),
+            Target::Range(_) => None,
+        });
+        let names: Vec<String> = names.collect();
+        let mut resolved = resolve_all(context, arguments, &names).into_iter();
         for target in targets {
             let (range, name) = match target {
                 Target::Range(range) => (*range, None),
-                Target::Host(host) => match arguments.resolve(context, host) {
+                Target::Host(host) => match resolved.next().expect("one for each name") {
                     Ok(address) => (IpNet::from(address.ip()), Some(host.clone())),
                     Err(Error::Unavailable(why)) => {
                         context.out.warn(format!("ping: {why}"));
