@@ -43,11 +43,9 @@ def tapped(tap):
 
 
 def capture():
-    # On lo the tap sees each packet twice: as it leaves (PACKET_OUTGOING, stamped just before the
-    # device takes it) and as it arrives (stamped where the stamps for receiving sockets are made).
-    # A round trip is from the request's stamp as it leaves to the reply's stamp as it arrives.
-    # The request's stamp as it arrives is made after any stamp of its sending, so that a correct
-    # round trip is never shorter than from there.
+    # On lo the tap sees each packet twice: as it leaves (PACKET_OUTGOING, before the tap copies
+    # it and the device takes it) and as it arrives. libpcap, and so tcpdump and Wireshark, leave
+    # out what leaves by lo: their round trip is from the request's arrival to the reply's.
     # Only a tap for all protocols (3) is shown what leaves.
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -64,7 +62,7 @@ def capture():
             replied = stamps[False, REPLY, number]
             longest = replied - stamps[True, REQUEST, number]
             shortest = replied - stamps[False, REQUEST, number]
-            apart.append(abs(taken - longest) / 1e3)
+            apart.append(abs(taken - shortest) / 1e3)
             between += shortest - 1 <= taken <= longest + 1
     apart.sort()
     assert len(apart) == 200, f"{len(apart)} of 200 replies"

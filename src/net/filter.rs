@@ -1,7 +1,11 @@
 //! What a raw ICMP socket lets through: a raw socket gets every ICMP packet of the host, and
 //! thousands of pings would wake each other without a filter in the kernel.
 
-use socket2::SockFilter;
+use std::io;
+
+use socket2::{SockFilter, Socket};
+
+use super::option;
 
 /// The packets that answer what was sent.
 #[derive(Debug, Clone, Copy)]
@@ -29,12 +33,25 @@ const TO_X: u16 = 0x07;
 const IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
+/// The types that answers have.
+const TYPES_V4: [u8; 6] = [0, 3, 4, 5, 11, 12];
+const TYPES_V6: [u8; 5] = [1, 2, 3, 4, 129];
 const WHOLE: u32 = u32::MAX;
 const ICMP_HEADER_OCTETS: u32 = 8;
 
 impl Expected {
+    /// From now on the socket gets what is expected only.
+    pub(super) fn attach(self, socket: &Socket) -> io::Result<()> {
+        let types: &[u8] = match self.is_v4 {
+            true => &TYPES_V4,
+            false => &TYPES_V6,
+        };
+        option::set_passed_types(socket, self.is_v4, types)?;
+        socket.attach_filter(&self.program())
+    }
+
     /// A program for the kernel's packet filter.
-    pub(crate) fn program(self) -> Vec<SockFilter> {
+    fn program(self) -> Vec<SockFilter> {
         program(if self.is_v4 { self.v4() } else { self.v6() })
     }
 

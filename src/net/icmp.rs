@@ -88,8 +88,7 @@ impl IcmpSocket {
                     value: identifier.value(),
                     echo_replies: true,
                 };
-                let filtered = packets.socket.attach_filter(&expected.program());
-                filtered.map_err(cannot_set_up)?;
+                expected.attach(&packets.socket).map_err(cannot_set_up)?;
             }
         }
         let mut opened = IcmpSocket {
@@ -172,8 +171,7 @@ impl AsFd for IcmpSocket {
 /// A raw socket for errors about other protocols' packets.
 pub(crate) fn listen(expected: Expected, options: &Options) -> Result<PacketSocket, Error> {
     let packets = prepare(Mode::Raw, expected.is_v4, options)?;
-    let filtered = packets.socket.attach_filter(&expected.program());
-    filtered.map_err(cannot_set_up)?;
+    expected.attach(&packets.socket).map_err(cannot_set_up)?;
     Ok(packets)
 }
 

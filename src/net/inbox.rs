@@ -74,9 +74,11 @@ impl Inbox {
 
     /// The next message; `None` when none waits.
     pub(crate) fn receive(&mut self, socket: &impl AsRawFd) -> io::Result<Option<Received<'_>>> {
-        let asked_at = clock::now();
+        // What comes while the socket is asked may be older than the reading of the clock.
+        const ASKING: Duration = Duration::from_millis(1);
         let Some(taken) = self.take(socket, MsgFlags::MSG_DONTWAIT)? else {
-            self.drained_at = asked_at;
+            let now = clock::now();
+            self.drained_at = now.checked_sub(ASKING).unwrap_or(now);
             return Ok(None);
         };
         Ok(Some(Received {

@@ -48,11 +48,34 @@ pub(crate) fn set_extensions_told(socket: &impl AsFd, is_v4: bool) -> io::Result
     }
 }
 
+/// A raw ICMP socket gets messages of these types only. The kernel looks at that before it makes
+/// a copy for the socket, and at a packet filter after.
+pub(crate) fn set_passed_types(socket: &impl AsFd, is_v4: bool, types: &[u8]) -> io::Result<()> {
+    // linux/icmp.h and linux/icmpv6.h: a bit for each type that is blocked.
+    const SOL_RAW: i32 = 255;
+    const ICMP_FILTER: i32 = 1;
+    let mut blocked = [u32::MAX; 8];
+    for kind in types {
+        blocked[usize::from(kind / 32)] &= !(1 << (kind % 32));
+    }
+    match is_v4 {
+        true => set(socket, SOL_RAW, ICMP_FILTER, blocked[0]),
+        false => set(socket, libc::IPPROTO_ICMPV6, ICMP_FILTER, blocked),
+    }
+}
+
+/// A number, or several, as the kernel has them.
+trait Value: Copy {}
+impl Value for i32 {}
+impl Value for u32 {}
+impl Value for [u32; 8] {}
+
 #[expect(unsafe_code, reason = "no library sets these options")]
-fn set(socket: &impl AsFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+fn set(socket: &impl AsFd, level: i32, name: i32, value: impl Value) -> io::Result<()> {
     let fd = socket.as_fd().as_raw_fd();
     let octets = size_of_val(&value) as libc::socklen_t;
-    // SAFETY: the kernel reads `octets` octets at the address of `value`, which outlives the call.
+    // SAFETY: the kernel reads `octets` octets at the address of `value`, which has no padding
+    // and outlives the call.
     let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), octets) };
     Errno::result(result)?;
     Ok(())

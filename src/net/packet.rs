@@ -10,7 +10,7 @@ use nix::sys::socket::sockopt::{
     Ipv4RecvErr, Ipv4RecvTtl, Ipv6RecvErr, Ipv6RecvHopLimit, ReceiveTimestampns,
 };
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt};
-use socket2::Socket;
+use socket2::{Socket, Type};
 
 use super::inbox::{Inbox, Queued, Received, is_told_by_icmp};
 use super::option;
@@ -31,6 +31,8 @@ impl PacketSocket {
         socket.set_nonblocking(true)?;
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         match is_v4 {
+            // Raw sockets see the whole header.
+            true if socket.r#type()? == Type::RAW => {}
             true => setsockopt(&socket, Ipv4RecvTtl, &true)?,
             false => setsockopt(&socket, Ipv6RecvHopLimit, &true)?,
         }

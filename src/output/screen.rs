@@ -26,6 +26,9 @@ const QUEUE_LINES_MAX: usize = 2000;
 const BATCH_LINES_MAX: usize = 200;
 const BATCH_INTERVAL: Duration = Duration::from_millis(16);
 
+/// Between two writes without an editor; at the end of a command nobody waits for it.
+const REST: Duration = Duration::from_millis(1);
+
 /// Adds text above the line being edited.
 pub(crate) type EditorPrinter = Box<dyn FnMut(String) + Send>;
 
@@ -241,6 +244,8 @@ impl Screen {
                     _ => {
                         drop(queue);
                         screen.drain();
+                        // Lines that come in a rush share a write and a wake-up.
+                        pause(REST);
                     }
                 }
             }

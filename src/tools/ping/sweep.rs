@@ -342,7 +342,7 @@ impl Sweep<'_> {
     }
 
     fn list(&self, index: u32) {
-        let text = self.addresses.at(index).to_string();
+        let text = self.addresses.given(index);
         self.context.out.emit(&Text { text });
     }
 

@@ -140,7 +140,6 @@ impl<'a> Watch<'a> {
             if self.context.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            self.notice_sleep();
             // In a flood the answer is often there before anybody could wait for it.
             self.receive()?;
             let (sent, wait_until) = self.send_due();
@@ -150,6 +149,7 @@ impl<'a> Watch<'a> {
             if sent {
                 continue;
             }
+            self.notice_sleep();
             self.summarize_before(wait_until);
             let fds: Vec<_> = self
                 .sockets

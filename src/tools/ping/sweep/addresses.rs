@@ -84,6 +84,12 @@ impl Addresses {
         address_at(&part.range, u64::from(index) - part.first)
     }
 
+    /// As it was given; of a range the address.
+    pub(super) fn given(&self, index: u32) -> String {
+        let name = self.part(index).name.clone();
+        name.unwrap_or_else(|| self.at(index).to_string())
+    }
+
     pub(super) fn name(&self, index: u32) -> String {
         let address = self.at(index);
         match &self.part(index).name {
