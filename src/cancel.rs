@@ -190,27 +190,38 @@ impl Cancel {
 
     /// `fds` hold this job's own descriptor beside what is waited for.
     fn wait_on(&self, fds: &mut [PollFd], deadline: Option<Instant>) -> Result<Wake, Cancelled> {
-        if self.is_cancelled() {
-            return Err(Cancelled);
-        }
-        let wake = poll_until(fds, deadline);
-        let is_nudged = self.0.nudged.swap(false, Ordering::SeqCst);
-        if is_nudged {
-            // Before the flag is read: who cancels sets it first and rings then.
+        let wake = loop {
+            if self.is_cancelled() {
+                return Err(Cancelled);
+            }
+            let wake = poll_until(fds, deadline);
+            let is_rung = |fd: &PollFd| fd.any().unwrap_or(false);
+            let (own, others) = fds.split_at(1);
+            if !own.iter().any(is_rung) {
+                break wake;
+            }
             self.0.bell.clear();
-        }
+            if self.is_cancelled() {
+                // Others may wait for the ring that was just taken back.
+                self.0.bell.ring();
+                return Err(Cancelled);
+            }
+            if self.0.nudged.swap(false, Ordering::SeqCst) {
+                return Ok(Wake::Nudged);
+            }
+            if others.iter().any(is_rung) {
+                break wake;
+            }
+        };
         if self.is_cancelled() {
             return Err(Cancelled);
-        }
-        if is_nudged {
-            return Ok(Wake::Nudged);
         }
         // After an error the caller's next read says what is wrong with its descriptor.
         Ok(wake.unwrap_or(Wake::Ready))
     }
 }
 
-/// For a job with an event loop of its own: readable once it is to stop.
+/// For a job with an event loop of its own: readable once it is to stop, or was nudged.
 impl AsFd for Cancel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.bell.as_fd()

@@ -49,9 +49,10 @@ pub(crate) struct Options {
 }
 
 pub(crate) struct IcmpSocket {
+    /// Free again before the kernel may give it to another socket.
+    identifier: Identifier,
     packets: PacketSocket,
     pub(crate) mode: Mode,
-    identifier: Identifier,
     transmit_stamps: bool,
     /// Packets since the kernel counts them.
     stamped: u32,
@@ -76,8 +77,7 @@ impl IcmpSocket {
     }
 
     pub(crate) fn open_as(mode: Mode, is_v4: bool, options: &Options) -> Result<IcmpSocket, Error> {
-        let mut packets = prepare(mode, is_v4, options)?;
-        let identifier = bind(&packets.socket, is_v4, mode, options)?;
+        let (mut packets, identifier) = open_identified(mode, is_v4, options)?;
         match mode {
             Mode::Datagram => packets.tell_errors(is_v4).map_err(cannot_set_up)?,
             Mode::Raw => {
@@ -146,6 +146,10 @@ impl IcmpSocket {
         let counted = set(TimestampingFlag::empty()).and_then(|()| set(on));
         self.transmit_stamps = counted.is_ok();
         self.stamped = 0;
+    }
+
+    pub(crate) fn forbid_fragments(&self, is_v4: bool) -> io::Result<()> {
+        self.packets.forbid_fragments(is_v4)
     }
 
     /// What waits in the error queue.
@@ -222,44 +226,46 @@ fn permission() -> String {
     )
 }
 
-/// The kernel's identifier for a datagram socket is its port.
-fn bind(socket: &Socket, is_v4: bool, mode: Mode, options: &Options) -> Result<Identifier, Error> {
+/// A socket and the identifier of its echoes, which for a datagram socket is its port.
+fn open_identified(
+    mode: Mode,
+    is_v4: bool,
+    options: &Options,
+) -> Result<(PacketSocket, Identifier), Error> {
     const TRIES: usize = 16;
-    let none_left = || Error::System {
-        what: "cannot get an ICMP identifier".to_owned(),
-        error: Errno::EADDRINUSE.into(),
-    };
+    let mut preferred = options.preferred;
+    for _ in 0..TRIES {
+        let packets = prepare(mode, is_v4, options)?;
+        if mode == Mode::Raw {
+            if options.source.is_some() {
+                bind(&packets, is_v4, options, 0)?;
+            }
+            let identifier = preferred.and_then(Identifier::claim).or_else(Identifier::any);
+            if let Some(identifier) = identifier {
+                return Ok((packets, identifier));
+            }
+            break;
+        }
+        let wanted = preferred.take().and_then(Identifier::claim);
+        bind(&packets, is_v4, options, wanted.as_ref().map_or(0, Identifier::value))?;
+        // The kernel gives each socket another one, but knows nothing of this process's raw
+        // sockets.
+        let bound = packets.socket.local_addr().ok().and_then(|bound| bound.as_socket());
+        let claim = || bound.and_then(|bound| Identifier::claim(bound.port()));
+        if let Some(identifier) = wanted.or_else(claim) {
+            return Ok((packets, identifier));
+        }
+    }
+    let error = Errno::EADDRINUSE.into();
+    Err(cannot("get an ICMP identifier", error))
+}
+
+fn bind(packets: &PacketSocket, is_v4: bool, options: &Options, port: u16) -> Result<(), Error> {
     let any: IpAddr = match is_v4 {
         true => Ipv4Addr::UNSPECIFIED.into(),
         false => Ipv6Addr::UNSPECIFIED.into(),
     };
     let address = options.source.unwrap_or(any);
-    let bind = |port| {
-        let bound = socket.bind(&SocketAddr::new(address, port).into());
-        bound.map_err(|error| Error::System {
-            what: format!("cannot send from {address}"),
-            error,
-        })
-    };
-    if mode == Mode::Raw {
-        if options.source.is_some() {
-            bind(0)?;
-        }
-        let preferred = options.preferred.and_then(Identifier::claim);
-        return preferred.or_else(Identifier::any).ok_or_else(none_left);
-    }
-    if let Some(identifier) = options.preferred.and_then(Identifier::claim)
-        && bind(identifier.value()).is_ok()
-    {
-        return Ok(identifier);
-    }
-    // The kernel gives each socket another one, but knows nothing of this process's raw sockets.
-    for _ in 0..TRIES {
-        bind(0)?;
-        let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket());
-        if let Some(identifier) = bound.and_then(|bound| Identifier::claim(bound.port())) {
-            return Ok(identifier);
-        }
-    }
-    Err(none_left())
+    let bound = packets.socket.bind(&SocketAddr::new(address, port).into());
+    bound.map_err(|error| super::no_interface(&address.to_string(), error))
 }

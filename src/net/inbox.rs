@@ -175,6 +175,8 @@ pub(crate) fn is_told_by_icmp(error: Errno) -> bool {
             | Errno::EOPNOTSUPP
             | Errno::EMSGSIZE
             | Errno::EACCES
+            | Errno::ENONET
+            | Errno::EREMOTEIO
     )
 }
 

@@ -109,6 +109,9 @@ pub(crate) fn cannot_send(peer: &SocketAddr, octets: usize, error: &io::Error) -
         Errno::ENETUNREACH => format!("this machine has no route to {peer}"),
         Errno::EMSGSIZE => format!("message of {octets} octets too long for the path"),
         Errno::EACCES => format!("{peer} is a broadcast address, or a rule here forbids it"),
+        Errno::EINVAL if is_link_local(peer) => {
+            format!("a link-local address needs its interface, as in {peer}%eth0")
+        }
         Errno::EPERM => "a rule of this machine's firewall forbids it".to_owned(),
         _ => cause::of(error),
     }
@@ -133,9 +136,14 @@ pub(crate) fn interface_mtu(address: IpAddr) -> usize {
     mtu.unwrap_or(ETHERNET).min(IP_MAX)
 }
 
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
 fn no_interface(name: &str, error: io::Error) -> Error {
     let what = format!("cannot send by '{name}'");
-    if error.raw_os_error() != Some(Errno::ENODEV as i32) {
+    let absent = [Errno::ENODEV, Errno::EADDRNOTAVAIL].map(|errno| errno as i32);
+    if !error.raw_os_error().is_some_and(|error| absent.contains(&error)) {
         return Error::System { what, error };
     }
     let mut names: Vec<String> = getifaddrs()

@@ -13,7 +13,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setso
 use socket2::{Socket, Type};
 
 use super::inbox::{Inbox, Queued, Received, is_told_by_icmp};
-use super::option;
+use super::option::{self, Fragmentation};
 use crate::clock;
 
 /// The largest IP packet.
@@ -48,6 +48,11 @@ impl PacketSocket {
         tell_errors(&self.socket, is_v4)?;
         self.is_told_errors = true;
         Ok(())
+    }
+
+    /// From now on nobody may fragment packets, whatever is known of the path.
+    pub(crate) fn forbid_fragments(&self, is_v4: bool) -> io::Result<()> {
+        option::set_fragmentation(&self.socket, is_v4, Fragmentation::Probe)
     }
 
     /// Sends one packet; says just before when that was.

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::Error;
 use super::filter;
 use super::icmp::Options;
-use super::inbox::{Inbox, Queued, is_told_by_icmp};
+use super::inbox::{Inbox, Queued};
 use super::packet::{PacketSocket, tell_errors};
 use crate::clock;
 
@@ -50,6 +50,10 @@ pub(crate) fn open_raw(
     let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
     let socket = Socket::new(domain, Type::RAW, Some(Protocol::TCP)).map_err(cannot)?;
     super::apply(&socket, peer.is_ipv4(), options)?;
+    if let Some(source) = options.source {
+        let source = SocketAddr::new(source, 0);
+        socket.bind(&source.into()).map_err(cannot)?;
+    }
     let program = filter::segments(peer.is_ipv4(), peer.port(), local.port());
     socket.attach_filter(&program).map_err(cannot)?;
     let packets = PacketSocket::new(socket, peer.is_ipv4()).map_err(cannot)?;
@@ -66,8 +70,9 @@ pub(crate) struct Attempt(Socket);
 /// What became of an attempt.
 pub(crate) enum Outcome<'a> {
     Waiting,
-    /// It was accepted, or refused by the peer itself.
-    Answered,
+    Accepted,
+    /// By the peer itself.
+    Refused,
     Queued(Queued<'a>),
     Failed,
 }
@@ -95,25 +100,23 @@ impl Attempt {
             Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {
                 Ok((Attempt(socket), at))
             }
-            // On loopback the refusal comes at once, and is not lost.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                Ok((Attempt(socket), at))
-            }
             Err(error) => Err(error),
         }
     }
 
     pub(crate) fn outcome<'a>(&self, inbox: &'a mut Inbox) -> io::Result<Outcome<'a>> {
+        let error = self.0.take_error()?.and_then(|error| error.raw_os_error());
+        if error.is_none() && self.0.peer_addr().is_ok() {
+            return Ok(Outcome::Accepted);
+        }
+        // What a router said is in the queue, and the error only its echo.
         if let Some(queued) = inbox.receive_queued(&self.0)? {
             return Ok(Outcome::Queued(queued));
         }
-        let error = self.0.take_error()?;
-        Ok(match error.and_then(|error| error.raw_os_error()) {
-            Some(error) if Errno::from_raw(error) == Errno::ECONNREFUSED => Outcome::Answered,
-            Some(error) if is_told_by_icmp(Errno::from_raw(error)) => Outcome::Waiting,
-            Some(_) => Outcome::Failed,
-            None if self.0.peer_addr().is_ok() => Outcome::Answered,
+        Ok(match error.map(Errno::from_raw) {
             None => Outcome::Waiting,
+            Some(Errno::ECONNREFUSED) => Outcome::Refused,
+            Some(_) => Outcome::Failed,
         })
     }
 }

@@ -117,8 +117,9 @@ pub(crate) fn source_towards(peer: SocketAddr, options: &Options) -> Result<IpAd
         socket2::Socket::new(socket2::Domain::for_address(peer), kind, None).map_err(cannot)?;
     super::apply(&socket, peer.is_ipv4(), options)?;
     // Connecting sends nothing; any port will do.
-    let port = SocketAddr::new(peer.ip(), 9);
-    socket.connect(&port.into()).map_err(cannot)?;
+    let mut discard = peer;
+    discard.set_port(9);
+    socket.connect(&discard.into()).map_err(cannot)?;
     let local = socket.local_addr().map_err(cannot)?.as_socket();
     let local = local.ok_or_else(|| cannot(io::Error::other("no address")))?;
     Ok(local.ip())

@@ -49,6 +49,10 @@ impl Prober {
         })
     }
 
+    pub(super) fn forbid_fragments(&mut self) -> io::Result<()> {
+        self.socket.forbid_fragments(self.target.is_ipv4())
+    }
+
     pub(super) fn octets_min(&self) -> usize {
         ip_header_octets(self.version) + ECHO_HEADER_OCTETS + PAYLOAD_OCTETS_MIN
     }

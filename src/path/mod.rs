@@ -23,7 +23,7 @@ use crate::net::icmp::{Mode, Options};
 use crate::net::inbox::{QueuedProblem, Received};
 use crate::net::packet::PacketSocket;
 use crate::wire::extension::{self, Object};
-use crate::wire::icmp::{Message, Problem, Version};
+use crate::wire::icmp::{Meaning, Message, Problem, Version};
 use crate::wire::ip;
 
 pub(crate) const IPV4_HEADER_OCTETS: usize = 20;
@@ -69,7 +69,24 @@ pub(crate) struct Answer {
 pub(crate) enum What {
     /// The target itself answered.
     Reached,
+    /// The target accepts connections on the port, or refuses them.
+    Open,
+    Closed,
     Problem(Problem),
+}
+
+impl What {
+    pub(crate) fn is_reached(self) -> bool {
+        matches!(self, What::Reached | What::Open | What::Closed)
+    }
+
+    /// No packet goes farther.
+    pub(crate) fn is_end(self) -> bool {
+        match self {
+            What::Reached | What::Open | What::Closed => true,
+            What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
+        }
+    }
 }
 
 pub(crate) struct Prober {
@@ -103,9 +120,27 @@ impl Prober {
 
     /// The first of so many keys that nobody else uses.
     pub(crate) fn reserve_keys(&mut self, count: usize) -> u16 {
-        let first = self.next_key;
-        self.next_key = first.wrapping_add(count as u16);
+        // One of an answer that nobody knows is left out.
+        let end = usize::from(self.next_key) + count;
+        let first = if end > usize::from(u16::MAX) { 1 } else { self.next_key };
+        self.next_key = first + count as u16;
         first
+    }
+
+    /// From now on nobody may fragment packets, whatever is known of the path.
+    pub(crate) fn forbid_fragments(&mut self) -> io::Result<()> {
+        match &mut self.way {
+            Way::Icmp(prober) => prober.forbid_fragments(),
+            Way::Udp(prober) => prober.forbid_fragments(),
+            Way::Tcp(prober) => prober.forbid_fragments(),
+        }
+    }
+
+    /// From now on the flow of a packet is kept, even where that leaves answers unknown.
+    pub(crate) fn keep_flows(&mut self) {
+        if let Way::Udp(prober) = &mut self.way {
+            prober.keep_flows();
+        }
     }
 
     /// The least that a packet can hold.
@@ -192,6 +227,10 @@ fn told<'a>(received: &Received<'a>, version: Version) -> Option<Told<'a>> {
     let Ok(Message::Problem { problem, quote }) = Message::parse(version, message) else {
         return None;
     };
+    // A redirect is no answer: the packet went on.
+    if !problem.is_fatal() {
+        return None;
+    }
     let (quote, extension) = extension::split(version, problem.kind, problem.info, quote);
     Some(Told {
         from: received.from.ip(),
@@ -225,16 +264,12 @@ fn objects(extension: Option<&[u8]>) -> Vec<Object> {
 
 /// What the error queue told, with the key that the quote holds.
 fn queued_answer(queued: &QueuedProblem, version: Version, key: u16) -> Option<Answer> {
+    let problem = Problem::new(version, queued.kind, queued.code, queued.info)?;
     Some(Answer {
         key,
         from: queued.router?,
         at: queued.at,
-        what: What::Problem(Problem::new(
-            version,
-            queued.kind,
-            queued.code,
-            queued.info,
-        )?),
+        what: What::Problem(Some(problem).filter(Problem::is_fatal)?),
         hop_limit: queued.hop_limit,
         translated: None,
         objects: objects(queued.extension),

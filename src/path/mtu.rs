@@ -15,7 +15,6 @@ use crate::wire::icmp::Meaning;
 
 /// Copies of each packet, because a lost one would look like one too large.
 const COPIES: usize = 2;
-const HOPS_MAX: u8 = 30;
 
 /// Bisection between a size that passes and one that does not, which a router's word ends early.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,18 +100,24 @@ pub(crate) struct Survey {
 pub(crate) fn survey(
     prober: &mut Prober,
     source: IpAddr,
+    last: u8,
     cancel: &Cancel,
 ) -> Result<Survey, net::Error> {
+    prober.forbid_fragments().map_err(|error| net::Error::System {
+        what: "cannot forbid fragments".to_owned(),
+        error,
+    })?;
     let smallest = prober.octets_min();
     let local = net::interface_mtu(source);
-    let (mut ways, is_reached, patience) = find_hops(prober, smallest, cancel)?;
+    let (mut ways, is_reached, patience) = find_hops(prober, smallest, last, cancel)?;
     let mut searches: Vec<Search> = ways.iter().map(|_| Search::new(smallest, local)).collect();
     let mut told_by: Vec<Vec<(IpAddr, usize)>> = vec![Vec::new(); ways.len()];
     loop {
         let mut places = Vec::new();
         let mut questions = Vec::new();
         for (place, search) in searches.iter().enumerate() {
-            if let Some(octets) = search.next() {
+            // Of a hop that never answers nothing can be learnt.
+            if let Some(octets) = search.next().filter(|_| ways[place].router.is_some()) {
                 places.push(place);
                 questions.push(Question {
                     hop_limit: ways[place].hop_limit,
@@ -161,7 +166,7 @@ fn too_big(answer: &Answer) -> Option<(IpAddr, usize)> {
             Meaning::TooBig { mtu } => Some((answer.from, mtu as usize)),
             _ => None,
         },
-        What::Reached => None,
+        What::Reached | What::Open | What::Closed => None,
     }
 }
 
@@ -169,6 +174,7 @@ fn too_big(answer: &Answer) -> Option<(IpAddr, usize)> {
 fn find_hops(
     prober: &mut Prober,
     smallest: usize,
+    last: u8,
     cancel: &Cancel,
 ) -> Result<(Vec<Way>, bool, Duration), net::Error> {
     let question = |hop_limit| Question {
@@ -176,9 +182,9 @@ fn find_hops(
         flow: 0,
         octets: smallest,
     };
-    let questions: Vec<Question> = (1..=HOPS_MAX).map(question).collect();
+    let questions: Vec<Question> = (1..=last).map(question).collect();
     let end_of = |heard: &[Heard]| {
-        let ends = heard.iter().filter(|heard| is_end(&heard.answer));
+        let ends = heard.iter().filter(|heard| heard.answer.what.is_end());
         ends.map(|heard| heard.question).min()
     };
     let heard = ask(
@@ -206,15 +212,8 @@ fn find_hops(
     });
     let is_reached = heard
         .iter()
-        .any(|heard| Some(heard.question) == end && heard.answer.what == What::Reached);
+        .any(|heard| Some(heard.question) == end && heard.answer.what.is_reached());
     Ok((ways.collect(), is_reached, patience(&heard)))
-}
-
-fn is_end(answer: &Answer) -> bool {
-    match answer.what {
-        What::Reached => true,
-        What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
-    }
 }
 
 impl Survey {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+
 use super::{Answer, Probe, Prober};
 use crate::cancel::Cancel;
 use crate::{clock, net};
@@ -45,6 +47,7 @@ pub(crate) fn ask(
     let count = copies * questions.len();
     let first_key = prober.reserve_keys(count);
     let mut sent_at = vec![clock::now(); count];
+    let (mut has_sent, mut refused) = (false, None);
     let mut heard: Vec<Heard> = Vec::new();
     let mut is_heard = vec![false; questions.len()];
     let mut take = |prober: &mut Prober, sent_at: &[Instant]| {
@@ -76,11 +79,24 @@ pub(crate) fn ask(
             octets,
         };
         // One that is too large even for this machine is not answered either.
-        if let Ok(at) = prober.send(probe) {
-            sent_at[number] = at;
+        match prober.send(probe) {
+            Ok(at) => {
+                sent_at[number] = at;
+                has_sent = true;
+            }
+            Err(error) if error.raw_os_error() == Some(Errno::EMSGSIZE as i32) => has_sent = true,
+            Err(error) => refused = Some(error),
         }
         // The first answers must not wait: the kernel stamps some only when they are read.
-        take(prober, &sent_at)?;
+        if take(prober, &sent_at)? {
+            return Ok(heard);
+        }
+    }
+    if let Some(error) = refused.filter(|_| !has_sent) {
+        return Err(net::Error::System {
+            what: "cannot send".to_owned(),
+            error,
+        });
     }
     let deadline = clock::now() + patience;
     while !take(prober, &sent_at)? && clock::now() < deadline {

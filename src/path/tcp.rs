@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
@@ -16,6 +16,7 @@ use super::{
 use crate::clock;
 use crate::net::icmp::{Mode, Options};
 use crate::net::inbox::{Inbox, Queued};
+use crate::net::option::Fragmentation;
 use crate::net::packet::PacketSocket;
 use crate::net::segment::{self, Attempt, Outcome, Segments};
 use crate::net::{self, random, udp};
@@ -24,6 +25,7 @@ use crate::wire::tcp::{self, PROTOCOL, SYN_OCTETS};
 
 /// Connection attempts that wait for an answer; the oldest are given up.
 const ATTEMPTS_MAX: usize = 256;
+const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// Of what a router quotes, enough for TCP's header.
 const QUOTE_OCTETS: usize = 1500;
 
@@ -43,7 +45,8 @@ enum Way {
         base: u32,
     },
     Attempts {
-        attempts: Vec<(u16, Attempt)>,
+        /// In the order of starting, with their keys.
+        attempts: Vec<(u16, Instant, Attempt)>,
         inbox: Inbox,
     },
 }
@@ -76,6 +79,16 @@ impl Prober {
         })
     }
 
+    pub(super) fn forbid_fragments(&mut self) -> io::Result<()> {
+        self.options.fragmentation = Some(Fragmentation::Probe);
+        match &self.way {
+            Way::Segments { segments, .. } => {
+                segments.packets.forbid_fragments(self.target.is_ipv4())
+            }
+            Way::Attempts { .. } => Ok(()),
+        }
+    }
+
     pub(super) fn octets_min(&self) -> usize {
         ip_header_octets(self.version) + SYN_OCTETS
     }
@@ -88,7 +101,8 @@ impl Prober {
                 let octets = probe.octets.saturating_sub(ip_header_octets(self.version));
                 let syn = tcp::emit_syn(segments.local, self.target, sequence_number, octets);
                 // A raw socket takes no port.
-                let peer = SocketAddr::new(self.target.ip(), 0);
+                let mut peer = self.target;
+                peer.set_port(0);
                 segments.packets.send(&syn, &peer, Some(probe.hop_limit))
             }
             Way::Attempts { attempts, .. } => {
@@ -96,7 +110,7 @@ impl Prober {
                     attempts.remove(0);
                 }
                 let (attempt, at) = Attempt::start(self.target, probe.hop_limit, &self.options)?;
-                attempts.push((probe.key, attempt));
+                attempts.push((probe.key, at, attempt));
                 Ok(at)
             }
         }
@@ -132,7 +146,7 @@ impl Prober {
                 segments, listener, ..
             } => vec![segments.packets.as_fd(), listener.as_fd()],
             Way::Attempts { attempts, .. } => {
-                attempts.iter().map(|attempt| attempt.1.as_fd()).collect()
+                attempts.iter().map(|attempt| attempt.2.as_fd()).collect()
             }
         }
     }
@@ -142,12 +156,12 @@ fn key_of(sequence_number: u32, base: u32) -> u16 {
     (sequence_number.wrapping_sub(base) >> 16) as u16
 }
 
-fn reached(key: u16, from: IpAddr, at: Instant, hop_limit: Option<u8>) -> Answer {
+fn reached(key: u16, what: What, from: IpAddr, at: Instant, hop_limit: Option<u8>) -> Answer {
     Answer {
         key,
         from,
         at,
-        what: What::Reached,
+        what,
         hop_limit,
         translated: None,
         objects: Vec::new(),
@@ -166,11 +180,12 @@ fn receive_answers(
         let Some((segment, hop_limit)) = message_of(&received, version, Mode::Raw) else {
             continue;
         };
-        if let Ok((_, acknowledged)) = tcp::parse_answer(segment)
+        if let Ok((is_open, acknowledged)) = tcp::parse_answer(segment)
             && from == target.ip()
         {
             let key = key_of(acknowledged.wrapping_sub(1), base);
-            answers.push(reached(key, from, at, hop_limit));
+            let what = if is_open { What::Open } else { What::Closed };
+            answers.push(reached(key, what, from, at, hop_limit));
         }
     }
     Ok(answers)
@@ -209,19 +224,26 @@ fn receive_errors(
 }
 
 fn receive_outcomes(
-    attempts: &mut Vec<(u16, Attempt)>,
+    attempts: &mut Vec<(u16, Instant, Attempt)>,
     inbox: &mut Inbox,
     target: SocketAddr,
     version: Version,
 ) -> io::Result<Vec<Answer>> {
     let mut answers = Vec::new();
+    // A system repeats a request that nobody answers for minutes.
+    let now = clock::now();
+    attempts.retain(|(_, started, _)| now - *started < ATTEMPT_MAX);
     let mut index = 0;
-    while let Some((key, attempt)) = attempts.get(index) {
+    while let Some((key, _, attempt)) = attempts.get(index) {
         let is_over = match attempt.outcome(inbox)? {
             Outcome::Waiting => false,
             Outcome::Failed => true,
-            Outcome::Answered => {
-                answers.push(reached(*key, target.ip(), clock::now(), None));
+            outcome @ (Outcome::Accepted | Outcome::Refused) => {
+                let what = match outcome {
+                    Outcome::Accepted => What::Open,
+                    _ => What::Closed,
+                };
+                answers.push(reached(*key, what, target.ip(), clock::now(), None));
                 true
             }
             Outcome::Queued(Queued::Transmitted { .. }) => false,
@@ -231,7 +253,7 @@ fn receive_outcomes(
             }
         };
         match is_over {
-            true => drop(attempts.swap_remove(index)),
+            true => drop(attempts.remove(index)),
             false => index += 1,
         }
     }

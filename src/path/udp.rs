@@ -38,6 +38,7 @@ pub(crate) struct Prober {
     cookie: [u8; COOKIE_OCTETS],
     /// A router quoted too little.
     by_port: bool,
+    keeps_flows: bool,
 }
 
 impl Prober {
@@ -62,7 +63,16 @@ impl Prober {
             source,
             cookie: random().to_be_bytes(),
             by_port: false,
+            keeps_flows: false,
         })
+    }
+
+    pub(super) fn forbid_fragments(&mut self) -> io::Result<()> {
+        self.socket.forbid_fragments(self.target.is_ipv4())
+    }
+
+    pub(super) fn keep_flows(&mut self) {
+        self.keeps_flows = true;
     }
 
     pub(super) fn octets_min(&self) -> usize {
@@ -158,7 +168,7 @@ impl Prober {
                 None => None,
             };
             // An answer to nobody knows what; from now on ports tell.
-            self.by_port |= key.is_none();
+            self.by_port |= key.is_none() && !self.keeps_flows;
             let key = key.or(Some(super::UNKNOWN_KEY));
             let answer = key.and_then(|key| queued_answer(&problem, self.version, key));
             if let Some(mut answer) = answer {

@@ -196,6 +196,12 @@ impl Problem {
         }
     }
 
+    /// The packet itself got no farther; a redirect or a source quench says something else.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.version == Version::V6 || !matches!(self.kind, 4 | 5)
+    }
+
     #[must_use]
     pub fn is_port_unreachable(&self) -> bool {
         self.meaning() == Meaning::PortUnreachable

@@ -57,16 +57,17 @@ pub fn parse_quote(octets: &[u8]) -> Result<Segment, Error> {
     })
 }
 
-/// The number that a SYN's answer acknowledges: an acceptance (SYN ACK), or a refusal (RST ACK).
-pub fn parse_answer(octets: &[u8]) -> Result<(Segment, u32), Error> {
-    let segment = parse_quote(octets)?;
+/// Whether a SYN's answer accepts it (SYN ACK) or refuses it (RST ACK), and the number that it
+/// acknowledges.
+pub fn parse_answer(octets: &[u8]) -> Result<(bool, u32), Error> {
     let mut reader = Reader::new(octets);
     reader.take(8)?;
     let acknowledged = reader.u32()?;
     reader.u8()?;
     let flags = reader.u8()?;
     match flags & (SYN | RST | ACK) {
-        kind if kind == SYN | ACK || kind == RST | ACK => Ok((segment, acknowledged)),
+        kind if kind == SYN | ACK => Ok((true, acknowledged)),
+        kind if kind == RST | ACK => Ok((false, acknowledged)),
         _ => Err(Error::Version),
     }
 }
@@ -115,11 +116,11 @@ mod tests {
             0,
         ];
         assert_eq!(
-            parse_answer(&octets).map(|answer| answer.1),
-            Ok(0x0102_0305)
+            parse_answer(&octets),
+            Ok((true, 0x0102_0305))
         );
         octets[13] = RST | ACK;
-        assert!(parse_answer(&octets).is_ok());
+        assert_eq!(parse_answer(&octets), Ok((false, 0x0102_0305)));
         octets[13] = ACK;
         assert_eq!(parse_answer(&octets), Err(Error::Version));
         for end in 0..14 {

@@ -8,12 +8,14 @@ use serde::Serialize;
 use super::Arguments;
 use super::targets::Target;
 use crate::net::icmp::Options;
-use crate::net::option::Fragmentation;
 use crate::net::udp;
 use crate::output::{self, Tone};
 use crate::path::{self, IPV4_HEADER_OCTETS, IPV6_HEADER_OCTETS, Prober, Protocol};
 use crate::tool::{Context, Error, Status};
 use crate::wire::icmp::ECHO_HEADER_OCTETS;
+
+/// Farther away no host is looked for.
+const HOPS_MAX: u8 = 30;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename = "mtu")]
@@ -94,13 +96,12 @@ fn measure(
     address: SocketAddr,
 ) -> Result<Event, Error> {
     let options = Options {
-        fragmentation: Some(Fragmentation::Probe),
         transmit_stamps: false,
         ..arguments.options()
     };
     let mut prober = Prober::open(Protocol::Icmp, address, &options)?;
     let source = udp::source_towards(address, &options)?;
-    let survey = path::mtu::survey(&mut prober, source, &context.cancel)?;
+    let survey = path::mtu::survey(&mut prober, source, HOPS_MAX, &context.cancel)?;
     let header = match address.is_ipv4() {
         true => IPV4_HEADER_OCTETS,
         false => IPV6_HEADER_OCTETS,

@@ -8,7 +8,7 @@ mod report;
 mod search;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,6 @@ struct Sweep<'a> {
     started: Instant,
     listing: Listing,
     sent: u64,
-    unreachable: u64,
     not_sent: Option<(u64, String)>,
     rtts: Rtts,
 }
@@ -111,7 +110,6 @@ pub(super) fn run(
         started,
         listing,
         sent: 0,
-        unreachable: 0,
         not_sent: None,
         rtts: Rtts::default(),
     };
@@ -138,6 +136,7 @@ pub(super) fn run(
         Listing::Dead => alive < sweep.addresses.count,
         _ => alive > 0,
     };
+    let good = good && !sweep.addresses.has_unknown;
     Ok(if good { Status::OK } else { Status::NEGATIVE })
 }
 
@@ -210,7 +209,7 @@ impl Sweep<'_> {
 
     /// Whether the system took it, or never will.
     fn send(&mut self, index: u32, now: Instant) -> bool {
-        let address = SocketAddr::new(self.addresses.at(index), 0);
+        let address = self.addresses.socket_address(index);
         let version = version_of(&address);
         let sent_ns = u64::try_from((now - self.started).as_nanos()).unwrap_or(u64::MAX);
         let token = self.key.hash_one((index, sent_ns));
@@ -239,7 +238,7 @@ impl Sweep<'_> {
                 let why = net::cannot_send(&address, octets.len(), &error);
                 let count = self.not_sent.as_ref().map_or(0, |not_sent| not_sent.0);
                 self.not_sent = Some((count + 1, why));
-                self.search.on_unreachable(index);
+                self.search.on_refused(index);
                 true
             }
         }
@@ -330,7 +329,6 @@ impl Sweep<'_> {
         if problem.is_redirect() || !self.search.on_unreachable(index) {
             return;
         }
-        self.unreachable += 1;
         // In a range most addresses belong to nobody.
         if self.listing == Listing::All && self.addresses.is_single(index) {
             self.context.out.emit(&Event::Unreachable {
@@ -348,7 +346,7 @@ impl Sweep<'_> {
 
     fn list_dead(&self) {
         for index in 0..self.addresses.count as u32 {
-            if !self.search.is_alive(index) && !self.context.cancel.is_cancelled() {
+            if self.search.is_dead(index) && !self.context.cancel.is_cancelled() {
                 self.list(index);
             }
         }
@@ -360,8 +358,9 @@ impl Sweep<'_> {
             targets,
             addresses: self.addresses.count,
             alive,
-            unreachable: self.unreachable,
-            silent: self.addresses.count - alive - self.unreachable,
+            unreachable: self.search.unreachable,
+            silent: self.search.silent(),
+            not_asked: self.addresses.count - self.search.asked(),
             sent: self.sent,
             time_ms: (clock::now() - self.started).as_secs_f64() * 1e3,
             min_ms: self.rtts.min,

@@ -1,12 +1,12 @@
 //! `--live`: the path again and again, in a table that is refreshed in place.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::tracer::is_terminal_answer;
 use crate::measure::chart::sparkline;
 use crate::measure::rtt::Rtts;
 use crate::net::reverse::Names;
@@ -27,11 +27,22 @@ struct Row {
     sent: u64,
     received: u64,
     rtts: Rtts,
-    last: Vec<Option<f64>>,
+    /// The newest, in the order of sending.
+    last: VecDeque<Slot>,
+}
+
+/// What became of a packet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Slot {
+    Waiting,
+    Lost,
+    Answered(f64),
 }
 
 struct Outstanding {
     key: u16,
+    /// Which of its hop's it is.
+    nth: u64,
     hop_limit: u8,
     sent: Instant,
 }
@@ -42,6 +53,10 @@ struct Table {
     /// Hops that are asked: up to the target, once it has answered.
     end: u8,
     is_reached: bool,
+    /// Who refuses in this round; the next may fare better.
+    refused_at: Option<u8>,
+    /// Why the newest packet that did not leave did not.
+    trouble: Option<String>,
     outstanding: Vec<Outstanding>,
 }
 
@@ -52,19 +67,27 @@ impl Table {
             sent: 0,
             received: 0,
             rtts: Rtts::default(),
-            last: Vec::new(),
+            last: VecDeque::new(),
         };
         Table {
             rows: (0..last).map(row).collect(),
             end: last,
             is_reached: false,
+            refused_at: None,
+            trouble: None,
             outstanding: Vec::new(),
         }
     }
 
     fn on_sent(&mut self, key: u16, hop_limit: u8, sent: Instant) {
-        self.rows[usize::from(hop_limit) - 1].sent += 1;
+        let row = &mut self.rows[usize::from(hop_limit) - 1];
+        row.sent += 1;
+        row.last.push_back(Slot::Waiting);
+        if row.last.len() > LAST_MAX {
+            row.last.pop_front();
+        }
         self.outstanding.push(Outstanding {
+            nth: row.sent,
             key,
             hop_limit,
             sent,
@@ -79,15 +102,18 @@ impl Table {
         let Some(sent) = place.map(|place| self.outstanding.swap_remove(place)) else {
             return;
         };
-        if is_terminal_answer(answer.what) {
+        if answer.what.is_reached() {
             self.end = self.end.min(sent.hop_limit);
             self.is_reached = true;
+        } else if answer.what.is_end() {
+            let earlier = self.refused_at.unwrap_or(u8::MAX);
+            self.refused_at = Some(earlier.min(sent.hop_limit));
         }
         let rtt = answer.at.saturating_duration_since(sent.sent);
         let row = &mut self.rows[usize::from(sent.hop_limit) - 1];
         row.received += 1;
         row.rtts.add(rtt);
-        row.push(Some(rtt.as_secs_f64() * 1e3));
+        row.settle(sent.nth, Slot::Answered(rtt.as_secs_f64() * 1e3));
         if !row.addresses.contains(&answer.from) && row.addresses.len() < ADDRESSES_MAX {
             row.addresses.push(answer.from);
         }
@@ -99,20 +125,21 @@ impl Table {
         self.outstanding.retain(|sent| {
             let is_expired = sent.sent < before;
             if is_expired {
-                rows[usize::from(sent.hop_limit) - 1].push(None);
+                rows[usize::from(sent.hop_limit) - 1].settle(sent.nth, Slot::Lost);
             }
             !is_expired
         });
     }
 
-    /// The last hop worth a row: the target, or the last that answered.
+    /// The last hop worth a row: the target, who refuses, or one behind the last that answered.
     fn last(&self) -> usize {
         let heard = self.rows.iter().rposition(|row| row.received > 0);
-        let end = usize::from(self.end);
-        heard
-            .map_or(0, |heard| heard + 1)
-            .min(end)
-            .max(if self.is_reached { end } else { 0 })
+        let known = self.refused_at.unwrap_or(self.end).min(self.end);
+        let silent = heard.map_or(1, |heard| heard + 2);
+        match self.is_reached {
+            true => usize::from(known),
+            false => silent.min(usize::from(known)),
+        }
     }
 
     fn event(&self, target: String, names: Option<&Names>) -> Event {
@@ -134,16 +161,31 @@ impl Table {
             line.loss_percent = line.unanswered_percent.min(behind);
             behind = behind.min(line.unanswered_percent);
         }
-        Event { target, hops }
+        Event {
+            target,
+            hops,
+            trouble: self.trouble.clone(),
+        }
     }
 }
 
 impl Row {
-    fn push(&mut self, rtt: Option<f64>) {
-        if self.last.len() >= LAST_MAX {
-            self.last.remove(0);
+    fn settle(&mut self, nth: u64, slot: Slot) {
+        let back = self.sent - nth + 1;
+        let place = self.last.len().checked_sub(back as usize);
+        if let Some(place) = place.and_then(|place| self.last.get_mut(place)) {
+            *place = slot;
         }
-        self.last.push(rtt);
+    }
+
+    fn recent(&self) -> Vec<Option<f64>> {
+        let settled = self.last.iter().filter(|slot| **slot != Slot::Waiting);
+        settled
+            .map(|slot| match slot {
+                Slot::Answered(ms) => Some(*ms),
+                Slot::Waiting | Slot::Lost => None,
+            })
+            .collect()
     }
 }
 
@@ -152,6 +194,8 @@ impl Row {
 pub(super) struct Event {
     target: String,
     hops: Vec<Line>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -189,13 +233,13 @@ impl Line {
             best_ms: row.rtts.min,
             worst_ms: row.rtts.max,
             stdev_ms: row.rtts.deviation(),
-            recent_ms: row.last.clone(),
+            recent_ms: row.recent(),
         }
     }
 
     fn host(&self) -> String {
         let Some(address) = self.addresses.first() else {
-            return "(waiting for an answer)".to_owned();
+            return "(no answer)".to_owned();
         };
         let more = match self.addresses.len() {
             1 => String::new(),
@@ -241,7 +285,10 @@ impl fmt::Display for Event {
                 write!(f, "  answers {:.0}%", 100.0 - line.unanswered_percent)?;
             }
         }
-        Ok(())
+        match &self.trouble {
+            Some(trouble) => write!(f, "\nthe newest packet did not leave: {trouble}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -290,8 +337,9 @@ fn rounds(
     let mut round = 0;
     let mut next = clock::now();
     loop {
+        table.refused_at = None;
         for hop_limit in 1..=plan.last {
-            if hop_limit > table.end {
+            if hop_limit > table.refused_at.unwrap_or(table.end).min(table.end) {
                 break;
             }
             let key = prober.reserve_keys(1);
@@ -301,7 +349,8 @@ fn rounds(
                 flow: 0,
                 octets: plan.octets,
             });
-            table.on_sent(key, hop_limit, at.map_err(cannot)?);
+            table.trouble = at.as_ref().err().map(cause::of);
+            table.on_sent(key, hop_limit, at.unwrap_or_else(|_| clock::now()));
             // The first answers must not wait: the kernel stamps some only when they are read.
             take(prober, table, names)?;
         }

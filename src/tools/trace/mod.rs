@@ -15,7 +15,6 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use crate::net::icmp::Options;
-use crate::net::option::Fragmentation;
 use crate::net::resolve::{Family, resolve};
 use crate::net::reverse::Names;
 use crate::net::udp;
@@ -60,7 +59,10 @@ pub(crate) const TOOL: Tool = Tool {
             },
         ],
         statuses: &[
-            (Status::NEGATIVE, "the host was not reached"),
+            (
+                Status::NEGATIVE,
+                "the host was not reached, or --diff found a difference",
+            ),
             (
                 Status::UNAVAILABLE,
                 "the name has no address, or there is no network",
@@ -116,13 +118,13 @@ struct Arguments {
     #[arg(short = 'I', long = "from", value_name = "INTERFACE|ADDRESS")]
     from: Option<String>,
     /// All routers of each hop, where packets are spread over several ways
-    #[arg(long, conflicts_with_all = ["mtu", "live", "save", "diff"])]
+    #[arg(long, conflicts_with_all = ["mtu", "live", "save", "diff", "first", "queries", "simultaneous", "timeout", "wait"])]
     paths: bool,
     /// The largest packet that gets to each hop
     #[arg(long, conflicts_with_all = ["live", "size"])]
     mtu: bool,
     /// Again and again, in a table; q or Ctrl-C ends it
-    #[arg(long, conflicts_with_all = ["save", "diff"])]
+    #[arg(long, conflicts_with_all = ["save", "diff", "first", "queries", "simultaneous", "timeout", "wait"])]
     live: bool,
     /// With --live: how often
     #[arg(short, long, value_name = "N", requires = "live", value_parser = clap::value_parser!(u64).range(1..))]
@@ -187,15 +189,13 @@ impl Arguments {
         options: &Options,
     ) -> Result<(Prober, Protocol), Error> {
         let open = |protocol| {
-            let port = self.port.unwrap_or(match protocol {
-                Protocol::Tcp => TCP_PORT,
-                Protocol::Icmp | Protocol::Udp => UDP_PORT,
+            let mut target = address;
+            target.set_port(match protocol {
+                // It has no ports.
+                Protocol::Icmp => 0,
+                Protocol::Udp => self.port.unwrap_or(UDP_PORT),
+                Protocol::Tcp => self.port.unwrap_or(TCP_PORT),
             });
-            let target = match protocol {
-                // ICMP has no ports.
-                Protocol::Icmp => SocketAddr::new(address.ip(), 0),
-                Protocol::Udp | Protocol::Tcp => SocketAddr::new(address.ip(), port),
-            };
             Prober::open(protocol, target, options).map(|prober| (prober, protocol))
         };
         match (self.protocol, open(self.protocol.unwrap_or(preferred))) {
@@ -249,6 +249,7 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let octets = octets.max(prober.octets_min());
     let names = (!arguments.numeric).then(Names::new).and_then(Result::ok);
     if arguments.live {
+        prober.keep_flows();
         let plan = live::Plan {
             last: arguments.max_hops,
             interval: arguments.interval,
@@ -272,6 +273,7 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     });
     if arguments.paths {
         let (last, cancel) = (arguments.max_hops, &context.cancel);
+        prober.keep_flows();
         let paths = paths::run(&mut prober, last, octets, names.as_ref(), cancel)?;
         context.out.emit(&paths);
         return Ok(status(paths.reached));
@@ -291,15 +293,21 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         ended?;
     }
     let survey = match arguments.mtu {
-        true => Some(survey(context, &arguments, address, protocol)?),
+        true => {
+            let source = udp::source_towards(address, &options)?;
+            let last = route.tracer.hops().last().map_or(0, |hop| hop.hop_limit);
+            let cancel = &context.cancel;
+            Some(path::mtu::survey(&mut route.prober, source, last, cancel)?)
+        }
         false => None,
     };
     route.wait_for_names()?;
-    let reached = tell(&route, &arguments, address.ip(), survey.as_ref(), before)?;
-    Ok(status(reached))
+    let is_good = tell(&route, &arguments, address.ip(), survey.as_ref(), before)?;
+    Ok(status(is_good))
 }
 
-/// The hops, where the packets went, and what is different now; whether the target was reached.
+/// The hops, where the packets went, and what is different now; whether the target was reached
+/// as before.
 fn tell(
     route: &Route,
     arguments: &Arguments,
@@ -317,13 +325,14 @@ fn tell(
     end.bottleneck = survey.and_then(Survey::explanation);
     let now = Saved::of(&hops, target, end.reached);
     out.emit(&Event::End(end));
-    if let Some(before) = before {
-        out.emit(&before.difference(&now));
-    }
     if let Some(path) = &arguments.save {
         now.write(path)?;
     }
-    Ok(now.reached)
+    let difference = before.map(|before| before.difference(&now));
+    if let Some(difference) = &difference {
+        out.emit(difference);
+    }
+    Ok(now.reached && difference.is_none_or(|difference| difference.changes.is_empty()))
 }
 
 fn status(reached: bool) -> Status {
@@ -331,20 +340,4 @@ fn status(reached: bool) -> Status {
         true => Status::OK,
         false => Status::NEGATIVE,
     }
-}
-
-/// The ways to all hops, with packets that nobody may fragment.
-fn survey(
-    context: &Context,
-    arguments: &Arguments,
-    address: SocketAddr,
-    protocol: Protocol,
-) -> Result<Survey, Error> {
-    let options = Options {
-        fragmentation: Some(Fragmentation::Probe),
-        ..arguments.options()
-    };
-    let (mut prober, _) = arguments.open(context, address, protocol, &options)?;
-    let source = udp::source_towards(address, &options)?;
-    Ok(path::mtu::survey(&mut prober, source, &context.cancel)?)
 }

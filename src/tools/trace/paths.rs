@@ -11,13 +11,14 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::route::NAMES_PATIENCE;
 use crate::cancel::Cancel;
+use crate::clock;
 use crate::net;
 use crate::net::reverse::Names;
 use crate::output::{self, Tone};
 use crate::path::round::{Heard, PATIENCE_FIRST, Question, ask, patience};
-use crate::path::{Prober, What};
-use crate::wire::icmp::Meaning;
+use crate::path::Prober;
 
 /// The chance that one more router is missed.
 const MISSED: f64 = 0.05;
@@ -44,7 +45,9 @@ struct Hop {
     answers: BTreeMap<u16, Vec<IpAddr>>,
     asked: BTreeMap<u16, usize>,
     best_ms: BTreeMap<IpAddr, f64>,
-    is_end: bool,
+    /// Flows that go no farther.
+    ended: BTreeSet<u16>,
+    is_reached: bool,
 }
 
 impl Hop {
@@ -75,7 +78,9 @@ impl Survey {
 
     /// Where all flows have ended.
     fn end(&self) -> usize {
-        let end = self.hops.iter().position(|hop| hop.is_end);
+        let has_ended = |hop: &Hop| hop.answers.keys().all(|flow| hop.ended.contains(flow));
+        let is_end = |hop: &Hop| !hop.answers.is_empty() && has_ended(hop);
+        let end = self.hops.iter().position(is_end);
         let last = self.hops.iter().rposition(|hop| !hop.answers.is_empty());
         end.or(last).map_or(self.hops.len(), |place| place + 1)
     }
@@ -125,10 +130,10 @@ impl Survey {
                 .entry(question.flow)
                 .or_default()
                 .push(answer.from);
-            hop.is_end |= match answer.what {
-                What::Reached => true,
-                What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
-            };
+            if answer.what.is_end() {
+                hop.ended.insert(question.flow);
+            }
+            hop.is_reached |= answer.what.is_reached();
         }
     }
 
@@ -144,7 +149,7 @@ impl Survey {
             ways: self.ways(end),
             balanced,
             packets_sent: self.hops.iter().flat_map(|hop| hop.asked.values()).sum(),
-            reached: self.hops[..end].last().is_some_and(|hop| hop.is_end),
+            reached: self.hops[..end].last().is_some_and(|hop| hop.is_reached),
         }
     }
 
@@ -307,6 +312,9 @@ pub(super) fn run(
     loop {
         let questions = survey.questions();
         if questions.is_empty() {
+            if let Some(names) = names {
+                names.wait(cancel, clock::now() + NAMES_PATIENCE)?;
+            }
             return Ok(survey.paths(names));
         }
         let heard = ask(prober, &questions, 1, wait, cancel, |heard| {
@@ -322,10 +330,7 @@ pub(super) fn run(
 
 /// All hops up to one where packets end have answered all that they were asked.
 fn is_enough(questions: &[Question], heard: &[Heard]) -> bool {
-    let ends = heard.iter().filter(|heard| match heard.answer.what {
-        What::Reached => true,
-        What::Problem(problem) => problem.meaning() != Meaning::HopLimit,
-    });
+    let ends = heard.iter().filter(|heard| heard.answer.what.is_end());
     let Some(end) = ends.map(|heard| questions[heard.question].hop_limit).min() else {
         return false;
     };
@@ -338,8 +343,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock;
-    use crate::path::Answer;
+    use crate::path::{Answer, What};
     use crate::wire::icmp::{Problem, Version};
 
     /// Augustin et al., "Multipath tracing with Paris traceroute", table for 95 %.

@@ -64,6 +64,8 @@ pub(super) struct End {
     pub(super) packets_lost: usize,
     /// By routers that never answer, or only now and then.
     pub(super) packets_ignored: usize,
+    /// Sent before it was known where the path ends.
+    pub(super) packets_beyond: usize,
     pub(super) verdict: String,
     /// The largest packet that gets to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,6 +107,8 @@ impl ReplyLine {
             ttl: reply.hop_limit,
             note: match reply.what {
                 What::Reached => String::new(),
+                What::Open => "[open]".to_owned(),
+                What::Closed => "[closed]".to_owned(),
                 What::Problem(problem) => annotation(&problem),
             },
             extensions: reply.objects.iter().map(told).collect(),
@@ -215,13 +219,16 @@ impl fmt::Display for End {
         }
         write!(f, "\n{} packets sent", self.packets_sent)?;
         write!(f, ", {} lost", self.packets_lost)?;
-        match self.packets_ignored {
-            0 => Ok(()),
-            count => write!(
-                f,
-                ", {count} ignored by routers that limit or refuse answers"
-            ),
+        let others = [
+            (self.packets_ignored, "ignored by routers that limit or refuse answers"),
+            (self.packets_beyond, "sent beyond the end"),
+        ];
+        for (count, what) in others {
+            if count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
         }
+        Ok(())
     }
 }
 

@@ -4,16 +4,16 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::report::{End, HopLine};
-use super::tracer::{Hop, Silence, Step, Tracer, is_terminal};
+use super::tracer::{Hop, Silence, Step, Tracer};
 use super::verdict;
 use crate::net::reverse::Names;
 use crate::path::mtu::Survey;
-use crate::path::{Probe, Prober, What};
+use crate::path::{Probe, Prober};
 use crate::tool::{Context, Error};
 use crate::{cause, clock};
 
 /// How long the last names of routers are waited for.
-const NAMES_PATIENCE: Duration = Duration::from_millis(400);
+pub(super) const NAMES_PATIENCE: Duration = Duration::from_millis(400);
 
 /// What a trace works with.
 pub(super) struct Route<'a> {
@@ -78,12 +78,13 @@ impl Route<'_> {
         };
         let mut replies = hops.iter().flat_map(|hop| hop.replies.iter().flatten());
         End {
-            reached: replies.any(|reply| is_terminal(reply) && reply.what == What::Reached),
+            reached: replies.any(|reply| reply.what.is_reached()),
             hops: hops.len(),
             packets_sent: self.tracer.sent(),
             packets_lost: of(&[Silence::Lost]),
+            packets_beyond: self.tracer.sent_beyond(hops.last().map_or(0, |hop| hop.hop_limit)),
             packets_ignored: of(&[Silence::Limited, Silence::Whole]),
-            verdict: verdict::verdict(hops, self.tracer.cycle(), target),
+            verdict: verdict::verdict(hops, self.tracer.cycle(), self.tracer.last(), target),
             mtu: None,
             bottleneck: None,
         }

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::path::{Answer, UNKNOWN_KEY, What};
 use crate::wire::extension::Object;
-use crate::wire::icmp::Meaning;
 
 /// Hops that are probed at once in full, and with one packet each, before anything is known.
 const NEAR_HOPS: u8 = 8;
@@ -18,6 +17,9 @@ const SLOW_AFTER: Duration = Duration::from_millis(1100);
 const PATIENCE_MIN: Duration = Duration::from_millis(50);
 const PATIENCE_AT_THE_END: Duration = Duration::from_millis(300);
 const PATIENCE_MAX: Duration = Duration::from_secs(3);
+/// Where nobody says anything, the system itself may: it asks for the link address of a neighbour
+/// for three seconds.
+const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(3200);
 /// Answers take up to so many times as long as the slowest so far.
 const SLOWER: u32 = 3;
 
@@ -133,9 +135,12 @@ impl Tracer {
                 self.horizon = self.plan.last;
                 continue;
             }
-            return match (until, candidate) {
-                (Some(until), _) => Step::WaitUntil(until),
-                (None, _) => Step::Done,
+            let is_silent = self.attempts.iter().all(|attempt| attempt.reply.is_none());
+            let neighbour = self.started + NEIGHBOUR_PATIENCE;
+            return match until {
+                Some(until) => Step::WaitUntil(until),
+                None if is_silent && neighbour > now => Step::WaitUntil(neighbour),
+                None => Step::Done,
             };
         }
     }
@@ -177,6 +182,17 @@ impl Tracer {
         let ahead = answered.saturating_add(NEAR_HOPS).min(self.plan.last);
         self.horizon = self.horizon.max(ahead);
         true
+    }
+
+    /// To hops farther away than this one.
+    pub(super) fn sent_beyond(&self, hop_limit: u8) -> usize {
+        let attempts = self.attempts.iter();
+        attempts.filter(|attempt| attempt.hop_limit > hop_limit).count()
+    }
+
+    /// The last hop that may be asked.
+    pub(super) fn last(&self) -> u8 {
+        self.plan.last
     }
 
     pub(super) fn sent(&self) -> usize {
@@ -306,14 +322,16 @@ impl Tracer {
         }
     }
 
-    /// The hops up to the end of the path; of an unfinished one up to the last that answered.
+    /// The hops up to the end of the path; of an unfinished one up to the first behind which
+    /// nobody answers.
     pub(super) fn hops(&self) -> Vec<Hop> {
         let answered = self
             .attempts
             .iter()
             .filter(|attempt| attempt.reply.is_some());
         let last_answered = answered.map(|attempt| attempt.hop_limit).max();
-        let end = self.end().or(last_answered).unwrap_or(0);
+        let first_silent = last_answered.map(|last| last.saturating_add(1).min(self.plan.last));
+        let end = self.end().or(first_silent).unwrap_or(0);
         let mut later_are_whole = true;
         let mut hops: Vec<Hop> = Vec::new();
         for hop_limit in (self.plan.first..=end).rev() {
@@ -375,14 +393,7 @@ impl Tracer {
 
 /// No packet goes farther.
 pub(super) fn is_terminal(reply: &Reply) -> bool {
-    is_terminal_answer(reply.what)
-}
-
-pub(super) fn is_terminal_answer(what: What) -> bool {
-    match what {
-        What::Reached => true,
-        What::Problem(problem) => problem.meaning() != Meaning::HopLimit && !problem.is_redirect(),
-    }
+    reply.what.is_end()
 }
 
 #[cfg(test)]
@@ -524,9 +535,10 @@ mod tests {
     fn a_target_that_is_not_there_is_given_up_soon() {
         let (tracer, took) = play(PLAN, |hop, _| seven(hop).filter(|_| hop <= 3));
         assert!(took < ms(1500), "{took:?}");
-        assert_eq!(picture(&tracer).len(), 3);
+        let picture = picture(&tracer);
+        assert_eq!(picture[3..], [(4, 0, Silence::Whole)]);
         let (tracer, took) = play(PLAN, |_, _| None);
-        assert!(took < ms(1500) && tracer.hops().is_empty(), "{took:?}");
+        assert!(took == NEIGHBOUR_PATIENCE && tracer.hops().is_empty(), "{took:?}");
     }
 
     #[test]

@@ -6,7 +6,13 @@ use super::tracer::{Hop, Reply, is_terminal};
 use crate::path::What;
 use crate::wire::icmp::Meaning;
 
-pub(super) fn verdict(hops: &[Hop], cycle: Option<(u8, u8)>, target: IpAddr) -> String {
+/// `last` is the last hop that was to be asked.
+pub(super) fn verdict(
+    hops: &[Hop],
+    cycle: Option<(u8, u8)>,
+    last: u8,
+    target: IpAddr,
+) -> String {
     let heard = |hop: &Hop| hop.replies.iter().flatten().next().cloned();
     let terminal = hops.last().and_then(|hop| {
         let mut replies = hop.replies.iter().flatten();
@@ -27,11 +33,14 @@ pub(super) fn verdict(hops: &[Hop], cycle: Option<(u8, u8)>, target: IpAddr) -> 
             routers.join(" and ")
         );
     }
-    let last = hops
+    let farthest = hops
         .iter()
         .rev()
         .find_map(|hop| Some((hop.hop_limit, heard(hop)?)));
-    match last {
+    match farthest {
+        Some((hop_limit, reply)) if hop_limit == last => {
+            format!("stopped at hop {last} ({}), the last that -m allows", reply.from)
+        }
         Some((hop_limit, reply)) => {
             format!("nothing answers after hop {hop_limit} ({})", reply.from)
         }
@@ -45,8 +54,11 @@ fn ended(hop_limit: u8, reply: &Reply, target: IpAddr) -> String {
         1 => "1 hop".to_owned(),
         count => format!("{count} hops"),
     };
-    let What::Problem(problem) = reply.what else {
-        return format!("reached {target} in {hops}");
+    let problem = match reply.what {
+        What::Problem(problem) => problem,
+        What::Reached => return format!("reached {target} in {hops}"),
+        What::Open => return format!("reached {target} in {hops}: its port is open"),
+        What::Closed => return format!("reached {target} in {hops}: its port is closed"),
     };
     let router = format!("{from} (hop {hop_limit})");
     match problem.meaning() {

@@ -242,7 +242,8 @@ impl<'a> Server<'a> {
             }
             for event in &events {
                 match event.token() {
-                    STOP => return Ok(()),
+                    STOP if self.context.cancel.is_cancelled() => return Ok(()),
+                    STOP => {}
                     LISTENER => self.accept(),
                     DATAGRAMS => self.answer_datagrams(),
                     Token(token) => self.advance(token),

@@ -1,7 +1,7 @@
 //! All addresses of a search, by their place in it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -14,6 +14,8 @@ pub(super) struct Addresses {
     parts: Vec<Part>,
     single: HashMap<IpAddr, u32>,
     pub(super) count: u64,
+    /// Some names have no address.
+    pub(super) has_unknown: bool,
 }
 
 struct Part {
@@ -21,6 +23,8 @@ struct Part {
     range: IpNet,
     /// As it was given, for a single one.
     name: Option<String>,
+    /// The link of a link-local address.
+    scope_id: u32,
 }
 
 impl Addresses {
@@ -39,6 +43,7 @@ impl Addresses {
             parts: Vec::new(),
             single: HashMap::new(),
             count: 0,
+            has_unknown: false,
         };
         let names = targets.iter().filter_map(|target| match target {
             Target::Host(host) => Some(host.clone()),
@@ -47,12 +52,16 @@ impl Addresses {
         let names: Vec<String> = names.collect();
         let mut resolved = resolve_all(context, arguments, &names).into_iter();
         for target in targets {
-            let (range, name) = match target {
-                Target::Range(range) => (*range, None),
+            let (range, name, scope_id) = match target {
+                Target::Range(range) => (*range, None, 0),
                 Target::Host(host) => match resolved.next().expect("one for each name") {
-                    Ok(address) => (IpNet::from(address.ip()), Some(host.clone())),
+                    Ok(address) => {
+                        let range = IpNet::from(address.ip());
+                        (range, Some(host.clone()), scope_of(&address))
+                    }
                     Err(Error::Unavailable(why)) => {
                         context.out.warn(format!("ping: {why}"));
+                        addresses.has_unknown = true;
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -63,7 +72,12 @@ impl Addresses {
                 addresses.single.insert(range.addr(), first as u32);
             }
             addresses.count += size(&range);
-            addresses.parts.push(Part { first, range, name });
+            addresses.parts.push(Part {
+                first,
+                range,
+                name,
+                scope_id,
+            });
         }
         match addresses.count {
             0 => Err(Error::Unavailable(
@@ -82,6 +96,14 @@ impl Addresses {
     pub(super) fn at(&self, index: u32) -> IpAddr {
         let part = self.part(index);
         address_at(&part.range, u64::from(index) - part.first)
+    }
+
+    pub(super) fn socket_address(&self, index: u32) -> SocketAddr {
+        let mut address = SocketAddr::new(self.at(index), 0);
+        if let SocketAddr::V6(address) = &mut address {
+            address.set_scope_id(self.part(index).scope_id);
+        }
+        address
     }
 
     /// As it was given; of a range the address.
@@ -126,5 +148,12 @@ impl Addresses {
     pub(super) fn has_family(&self, is_v4: bool) -> bool {
         let mut parts = self.parts.iter();
         parts.any(|part| part.range.addr().is_ipv4() == is_v4)
+    }
+}
+
+fn scope_of(address: &SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Event {
         alive: u64,
         unreachable: u64,
         silent: u64,
+        /// The time was up before.
+        not_asked: u64,
         sent: u64,
         time_ms: f64,
         min_ms: f64,
@@ -72,6 +74,7 @@ impl fmt::Display for Event {
                 alive,
                 unreachable,
                 silent,
+                not_asked,
                 sent,
                 time_ms,
                 min_ms,
@@ -85,7 +88,11 @@ impl fmt::Display for Event {
                     "{addresses} addresses, {alive} alive, {unreachable} unreachable, "
                 )?;
                 let span = duration::human(Duration::from_secs_f64(time_ms / 1e3));
-                write!(f, "{silent} silent, {sent} requests in {span}")?;
+                write!(f, "{silent} silent, ")?;
+                if *not_asked > 0 {
+                    write!(f, "{not_asked} not asked, ")?;
+                }
+                write!(f, "{sent} requests in {span}")?;
                 if *alive > 0 {
                     write!(
                         f,

@@ -9,7 +9,8 @@ const WINDOW: usize = 4096;
 /// Beside the number of tries, in an address's octet.
 const ALIVE: u8 = 0x80;
 const UNREACHABLE: u8 = 0x40;
-const TRIES: u8 = 0x3f;
+const WAITING: u8 = 0x20;
+const TRIES: u8 = 0x1f;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plan {
@@ -38,6 +39,8 @@ pub(super) struct Search {
     asked: VecDeque<(u32, Instant)>,
     waiting: usize,
     pub(super) alive: u64,
+    /// Somebody said so, or the system did not even send.
+    pub(super) unreachable: u64,
 }
 
 impl Search {
@@ -50,44 +53,59 @@ impl Search {
             asked: VecDeque::new(),
             waiting: 0,
             alive: 0,
+            unreachable: 0,
         }
     }
 
     pub(super) fn poll(&mut self, now: Instant) -> Step {
-        // Those who answered need not be asked again.
-        while let Some((index, _)) = self.asked.front() {
-            if self.state(*index) & (ALIVE | UNREACHABLE) == 0 {
-                break;
+        loop {
+            // Those who answered need not be asked again.
+            while let Some((index, _)) = self.asked.front()
+                && self.state(*index) & WAITING == 0
+            {
+                self.asked.pop_front();
             }
-            self.asked.pop_front();
+            let oldest = self.asked.front().copied();
+            let expires = oldest.map(|(_, sent)| sent + self.plan.timeout);
+            let expired = oldest.filter(|_| expires.is_some_and(|expires| expires <= now));
+            let next = match expired {
+                Some((index, _)) if self.state(index) & TRIES >= self.plan.tries => {
+                    self.asked.pop_front();
+                    self.stop_waiting(index);
+                    continue;
+                }
+                Some((index, _)) => Some(index),
+                None if self.next < self.plan.count && self.waiting < WINDOW => {
+                    Some(self.next as u32)
+                }
+                None => None,
+            };
+            return match (next, expires) {
+                (Some(_), _) if self.next_at > now => Step::WaitUntil(self.next_at),
+                (Some(index), _) => Step::Send(index),
+                (None, Some(expires)) => Step::WaitUntil(expires),
+                (None, None) => Step::Done,
+            };
         }
-        let expires = self
-            .asked
-            .front()
-            .map(|(_, sent)| *sent + self.plan.timeout);
-        let is_expired = expires.is_some_and(|expires| expires <= now);
-        if self.next_at > now && (is_expired || self.next < self.plan.count) {
-            return Step::WaitUntil(self.next_at);
-        }
-        if is_expired && let Some((index, _)) = self.asked.pop_front() {
-            self.waiting -= 1;
-            if self.state(index) & TRIES < self.plan.tries {
-                return Step::Send(index);
-            }
-            return self.poll(now);
-        }
-        if self.next < self.plan.count && self.waiting < WINDOW {
-            return Step::Send(self.next as u32);
-        }
-        expires.map_or(Step::Done, Step::WaitUntil)
     }
 
     pub(super) fn on_sent(&mut self, index: u32, at: Instant) {
         self.begin(index);
-        self.waiting += 1;
-        self.states[index as usize] += 1;
+        let state = &mut self.states[index as usize];
+        match *state & WAITING {
+            0 => self.waiting += 1,
+            // Once more: it takes its place at the end.
+            _ => _ = self.asked.pop_front(),
+        }
+        *state = (*state | WAITING) + 1;
         self.asked.push_back((index, at));
         self.next_at = (self.next_at + self.plan.interval).max(at);
+    }
+
+    /// The system will not send to this address.
+    pub(super) fn on_refused(&mut self, index: u32) {
+        self.begin(index);
+        self.mark_unreachable(index);
     }
 
     fn begin(&mut self, index: u32) {
@@ -98,38 +116,53 @@ impl Search {
 
     /// Whether it is its first answer.
     pub(super) fn on_reply(&mut self, index: u32) -> bool {
-        let state = self.states[index as usize];
+        let state = self.state(index);
         if state & ALIVE != 0 || state & TRIES == 0 {
             return false;
         }
-        // After the last try has expired nothing is waited for any more.
-        self.settle(index);
-        self.states[index as usize] = state | ALIVE;
+        if state & UNREACHABLE != 0 {
+            // Whoever said so was wrong.
+            self.unreachable -= 1;
+        }
+        self.stop_waiting(index);
+        self.states[index as usize] = (self.state(index) & !UNREACHABLE) | ALIVE;
         self.alive += 1;
         true
     }
 
-    /// Whether that is news.
+    /// Whether that is news about somebody who was asked.
     pub(super) fn on_unreachable(&mut self, index: u32) -> bool {
-        self.begin(index);
-        let state = self.states[index as usize];
-        if state & (ALIVE | UNREACHABLE) != 0 {
+        let state = self.state(index);
+        if state & (ALIVE | UNREACHABLE) != 0 || state & TRIES == 0 {
             return false;
         }
-        self.settle(index);
-        self.states[index as usize] = state | UNREACHABLE;
+        self.mark_unreachable(index);
         true
     }
 
-    fn settle(&mut self, index: u32) {
-        let state = self.states[index as usize];
-        if state & UNREACHABLE == 0 && state & TRIES > 0 {
-            self.waiting = self.waiting.saturating_sub(1);
+    fn mark_unreachable(&mut self, index: u32) {
+        self.stop_waiting(index);
+        self.states[index as usize] |= UNREACHABLE;
+        self.unreachable += 1;
+    }
+
+    fn stop_waiting(&mut self, index: u32) {
+        if self.state(index) & WAITING != 0 {
+            self.states[index as usize] &= !WAITING;
+            self.waiting -= 1;
         }
     }
 
-    pub(super) fn is_alive(&self, index: u32) -> bool {
-        self.state(index) & ALIVE != 0
+    /// Asked as often as was to be, or refused by somebody, and not alive.
+    pub(super) fn is_dead(&self, index: u32) -> bool {
+        let state = self.state(index);
+        state & (ALIVE | WAITING) == 0 && state & TRIES > 0
+    }
+
+    /// Asked, and nothing was heard in time.
+    pub(super) fn silent(&self) -> u64 {
+        let is_silent = |state: &&u8| **state & (ALIVE | UNREACHABLE | WAITING) == 0 && **state > 0;
+        self.states.iter().filter(is_silent).count() as u64
     }
 
     pub(super) fn asked(&self) -> u64 {
@@ -176,7 +209,7 @@ mod tests {
         assert_eq!(search.poll(ms(now, 501)), Step::WaitUntil(ms(now, 1000)));
         assert_eq!(search.poll(ms(now, 1000)), Step::Done);
         assert!(search.on_reply(0), "late, but alive");
-        assert_eq!((search.alive, search.is_alive(0)), (2, true));
+        assert_eq!((search.alive, search.is_dead(0)), (2, false));
     }
 
     #[test]
@@ -204,8 +237,27 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_nobody_asked_for_is_none() {
-        let (mut search, _) = start(3);
-        assert!(!search.on_reply(2));
+    fn what_nobody_asked_for_is_no_answer() {
+        let (mut search, now) = start(3);
+        assert!(!search.on_reply(2) && !search.on_unreachable(2));
+        assert_eq!(search.poll(now), Step::Send(0));
+    }
+
+    #[test]
+    fn a_request_that_could_not_leave_yet_is_made_again() {
+        let (mut search, now) = start(1);
+        search.on_sent(0, now);
+        assert_eq!(search.poll(ms(now, 500)), Step::Send(0));
+        assert_eq!(search.poll(ms(now, 501)), Step::Send(0), "nothing was sent");
+        search.on_sent(0, ms(now, 501));
+        assert_eq!(search.poll(ms(now, 502)), Step::WaitUntil(ms(now, 1001)));
+    }
+
+    #[test]
+    fn a_reply_refutes_who_said_that_there_is_nobody() {
+        let (mut search, now) = start(1);
+        search.on_sent(0, now);
+        assert!(search.on_unreachable(0) && search.on_reply(0));
+        assert_eq!((search.alive, search.unreachable, search.silent()), (1, 0, 0));
     }
 }
