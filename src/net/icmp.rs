@@ -240,17 +240,28 @@ fn open_identified(
             if options.source.is_some() {
                 bind(&packets, is_v4, options, 0)?;
             }
-            let identifier = preferred.and_then(Identifier::claim).or_else(Identifier::any);
+            let identifier = preferred
+                .and_then(Identifier::claim)
+                .or_else(Identifier::any);
             if let Some(identifier) = identifier {
                 return Ok((packets, identifier));
             }
             break;
         }
         let wanted = preferred.take().and_then(Identifier::claim);
-        bind(&packets, is_v4, options, wanted.as_ref().map_or(0, Identifier::value))?;
+        bind(
+            &packets,
+            is_v4,
+            options,
+            wanted.as_ref().map_or(0, Identifier::value),
+        )?;
         // The kernel gives each socket another one, but knows nothing of this process's raw
         // sockets.
-        let bound = packets.socket.local_addr().ok().and_then(|bound| bound.as_socket());
+        let bound = packets
+            .socket
+            .local_addr()
+            .ok()
+            .and_then(|bound| bound.as_socket());
         let claim = || bound.and_then(|bound| Identifier::claim(bound.port()));
         if let Some(identifier) = wanted.or_else(claim) {
             return Ok((packets, identifier));

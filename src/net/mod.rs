@@ -112,6 +112,7 @@ pub(crate) fn cannot_send(peer: &SocketAddr, octets: usize, error: &io::Error) -
         Errno::EINVAL if is_link_local(peer) => {
             format!("a link-local address needs its interface, as in {peer}%eth0")
         }
+        Errno::EINVAL => format!("the route to {peer} is a black hole, or it is no host's address"),
         Errno::EPERM => "a rule of this machine's firewall forbids it".to_owned(),
         _ => cause::of(error),
     }
@@ -143,7 +144,10 @@ fn is_link_local(address: IpAddr) -> bool {
 fn no_interface(name: &str, error: io::Error) -> Error {
     let what = format!("cannot send by '{name}'");
     let absent = [Errno::ENODEV, Errno::EADDRNOTAVAIL].map(|errno| errno as i32);
-    if !error.raw_os_error().is_some_and(|error| absent.contains(&error)) {
+    if !error
+        .raw_os_error()
+        .is_some_and(|error| absent.contains(&error))
+    {
         return Error::System { what, error };
     }
     let mut names: Vec<String> = getifaddrs()

@@ -25,8 +25,23 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn says(&self, text: &str) -> bool {
-        self.human.as_ref().unwrap_or(&self.text).contains(text)
+        says(self.human.as_ref().unwrap_or(&self.text), text)
     }
+}
+
+/// Whether `text` is in the output. A number at its edge is a whole one: '0% packet loss' is not
+/// in '100% packet loss'.
+pub(crate) fn says(output: &str, text: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit() || c == '.');
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let mut places = output.match_indices(text);
+    places.any(|(start, _)| {
+        let before = output[..start].chars().next_back();
+        let after = output[start + text.len()..].chars().next();
+        let cuts_start = is_digit(text.chars().next()) && is_part(before);
+        let cuts_end = is_digit(text.chars().next_back()) && is_digit(after);
+        !cuts_start && !cuts_end
+    })
 }
 
 pub(crate) struct Journal {
@@ -158,5 +173,20 @@ impl Ring {
         for follower in self.followers.iter().filter_map(Weak::upgrade) {
             follower.ring();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::says;
+
+    #[test]
+    fn numbers_are_looked_for_as_a_whole() {
+        assert!(says("3 received, 0% packet loss", "0% packet loss"));
+        for more in ["100% packet loss", "1.0% packet loss"] {
+            assert!(!says(more, "0% packet loss"), "{more}");
+        }
+        assert!(!says("port 13000", "port 1300") && says("port 1300.", "port 1300"));
+        assert!(says("10% and 0%", "0%") && says("anything", "") && says("version 1.2", "1.2"));
     }
 }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 pub(crate) use colour::{Choice, Colours, paint};
-pub(crate) use journal::{Journal, Line};
+pub(crate) use journal::{Journal, Line, says};
 pub(crate) use log_file::LogFile;
 pub(crate) use sanitize::Printable;
 pub(crate) use screen::{Screen, Surface};

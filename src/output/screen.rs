@@ -151,6 +151,7 @@ impl Screen {
     /// only that is a terminal. In a script nobody is there to see it.
     pub(crate) fn prompt(&self, text: &str) {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.picture.store(0, Ordering::SeqCst);
         if !io::stdin().is_terminal() {
             return;
         }
@@ -215,6 +216,8 @@ impl Screen {
     /// From now on the editor owns the terminal, or no longer.
     pub(crate) fn set_editing(&self, editing: bool) {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was drawn over is left where it is.
+        self.picture.store(0, Ordering::SeqCst);
         self.queue().editing = editing;
         self.filled.notify_one();
     }

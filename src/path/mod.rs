@@ -122,7 +122,11 @@ impl Prober {
     pub(crate) fn reserve_keys(&mut self, count: usize) -> u16 {
         // One of an answer that nobody knows is left out.
         let end = usize::from(self.next_key) + count;
-        let first = if end > usize::from(u16::MAX) { 1 } else { self.next_key };
+        let first = if end > usize::from(u16::MAX) {
+            1
+        } else {
+            self.next_key
+        };
         self.next_key = first + count as u16;
         first
     }

@@ -103,10 +103,12 @@ pub(crate) fn survey(
     last: u8,
     cancel: &Cancel,
 ) -> Result<Survey, net::Error> {
-    prober.forbid_fragments().map_err(|error| net::Error::System {
-        what: "cannot forbid fragments".to_owned(),
-        error,
-    })?;
+    prober
+        .forbid_fragments()
+        .map_err(|error| net::Error::System {
+            what: "cannot forbid fragments".to_owned(),
+            error,
+        })?;
     let smallest = prober.octets_min();
     let local = net::interface_mtu(source);
     let (mut ways, is_reached, patience) = find_hops(prober, smallest, last, cancel)?;

@@ -1,6 +1,5 @@
 //! Holding the prompt (or the next line) while a job is in the foreground.
 
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use nix::poll::PollFlags;
 
 use super::editor::{self, Trouble};
 use super::plain::{self, Read};
+use super::terminal::Key;
 use super::{Place, Shell, terminal};
 use crate::input::{Answer, Question};
 use crate::job::{Job, JobTable, guarded};
@@ -24,7 +24,7 @@ impl Shell {
             return Ok(job.ended().unwrap_or(Status::OK));
         }
         let status = self.attend(job);
-        if job.progress.ends_on_q() && !self.session.interactive {
+        if job.progress.ends_on_q() && editor::with(|_| ()).is_none() {
             terminal::restore();
         }
         while let Some(question) = self.session.desk.take_question() {
@@ -43,6 +43,8 @@ impl Shell {
     fn attend(&mut self, job: &Arc<Job>) -> Result<Status, Error> {
         let desk = Arc::clone(&self.session.desk);
         let mut told_to_stop = false;
+        // Whether keys may still come.
+        let mut keys = true;
         job.progress.watch(&desk.bell);
         loop {
             desk.bell.clear();
@@ -96,15 +98,20 @@ impl Shell {
             // Only signals and the job's own progress end this; the shell is not cancelled.
             let stdin = std::io::stdin();
             let mut fds = vec![desk.bell.as_fd()];
-            if job.progress.ends_on_q() && stdin.is_terminal() && job.is_foreground() {
+            let is_wanted = job.progress.ends_on_q() && job.is_foreground();
+            let is_watched = is_wanted && keys && terminal::is_ours();
+            if is_watched {
                 terminal::hold_keys();
                 fds.push(stdin.as_fd());
             }
-            let is_watched = fds.len() > 1;
             let _ = self.context.cancel.wait_any(&fds, PollFlags::POLLIN, None);
-            if is_watched && !told_to_stop && terminal::take_key() == Some(b'q') {
-                told_to_stop = true;
-                job.stop();
+            match is_watched.then(terminal::take_key) {
+                Some(Key::Pressed(b'q')) if !told_to_stop => {
+                    told_to_stop = true;
+                    job.stop();
+                }
+                Some(Key::Gone) => keys = false,
+                _ => {}
             }
         }
     }

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::libc::termios;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
@@ -57,12 +58,29 @@ pub(super) fn set_echo(echo: bool) {
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &settings);
 }
 
+/// Whether this process may read from the terminal, and set it.
+pub(super) fn is_ours() -> bool {
+    nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == nix::unistd::getpgrp())
+}
+
+pub(super) enum Key {
+    None,
+    Pressed(u8),
+    /// There is no terminal any more.
+    Gone,
+}
+
 /// A key that was pressed, if one waits; the settings must be those of [`hold_keys`].
-pub(super) fn take_key() -> Option<u8> {
+pub(super) fn take_key() -> Key {
     let stdin = io::stdin();
     let mut fds = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    let is_pressed = matches!(nix::poll::poll(&mut fds, PollTimeout::ZERO), Ok(1..));
+    if !matches!(nix::poll::poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+        return Key::None;
+    }
     let mut key = [0];
-    let read = is_pressed.then(|| nix::unistd::read(&stdin, &mut key));
-    matches!(read, Some(Ok(1))).then_some(key[0])
+    match nix::unistd::read(&stdin, &mut key) {
+        Ok(1) => Key::Pressed(key[0]),
+        Err(Errno::EINTR | Errno::EAGAIN) => Key::None,
+        Ok(_) | Err(_) => Key::Gone,
+    }
 }

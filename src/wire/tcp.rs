@@ -115,10 +115,7 @@ mod tests {
             0,
             0,
         ];
-        assert_eq!(
-            parse_answer(&octets),
-            Ok((true, 0x0102_0305))
-        );
+        assert_eq!(parse_answer(&octets), Ok((true, 0x0102_0305)));
         octets[13] = RST | ACK;
         assert_eq!(parse_answer(&octets), Ok((false, 0x0102_0305)));
         octets[13] = ACK;

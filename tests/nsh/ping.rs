@@ -102,9 +102,9 @@ fn errors_are_shown_as_they_arrive() {
             "root",
             "ping -c 1 192.0.2.1",
         );
-        check(&ran, &format!("...{lost}"), "", 1);
+        check(&ran, &format!("...{lost}"), "", 69);
         let ran = run_alone(&format!("{setup} {prohibit}"), "root", "ping -c 1 fd00::1");
-        check(&ran, &format!("...{lost}"), "", 1);
+        check(&ran, &format!("...{lost}"), "", 69);
     }
     let silent = "ip addr add 192.0.2.1/24 dev lo && ip route add blackhole 198.51.100.0/24 &&";
     let ran = run_alone(silent, "root", "ping -c 1 -t 10ms 198.51.100.1");
@@ -112,7 +112,7 @@ fn errors_are_shown_as_they_arrive() {
         &ran,
         "...1 packets transmitted, 0 received...100% packet loss...",
         "",
-        1,
+        69,
     );
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Builtin, read};
 use crate::cancel::Wake;
 use crate::job::{Job, select};
-use crate::output::{Event, Tone};
+use crate::output::{Event, Tone, says};
 use crate::shell::Shell;
 use crate::tool::{Error, Example, Group, Manual, Status};
 use crate::{clock, duration};
@@ -145,7 +145,7 @@ fn of_command(shell: &mut Shell, arguments: &Arguments) -> Result<Status, Error>
         tell(shell, expected, instead)?;
     }
     for text in &arguments.texts {
-        let found = output.contains(text.as_str());
+        let found = says(&output, text);
         let instead = (found == arguments.not).then(|| {
             if found {
                 "it is there".to_owned()

@@ -324,11 +324,15 @@ fn watch(
         Some(_) if arguments.count.is_some() => host.is_all_answered(),
         _ => host.is_answered(),
     });
+    let is_unsent = statistics.iter().all(|host| host.is_unsent);
     context.out.emit(&match statistics.len() {
         1 => Event::Statistics(Box::new(statistics.remove(0))),
         _ => Event::Summary { hosts: statistics },
     });
     ended?;
+    if is_unsent {
+        return Ok(Status::UNAVAILABLE);
+    }
     Ok(if all_answered {
         Status::OK
     } else {

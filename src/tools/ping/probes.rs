@@ -73,6 +73,8 @@ pub(super) struct Probes {
     oldest: u64,
     unanswered: u64,
     newest_answered: u64,
+    /// The newest of which the outcome is known, which is what a flood waits for.
+    newest_settled: u64,
     /// Of the requests that are forgotten.
     settled: Losses,
     pub(super) tally: Tally,
@@ -123,6 +125,7 @@ impl Probes {
             oldest: 1,
             unanswered: 0,
             newest_answered: 0,
+            newest_settled: 0,
             settled: Losses::default(),
             tally: Tally::default(),
             rtts: Rtts::default(),
@@ -153,7 +156,7 @@ impl Probes {
 
     /// When the next request is to leave.
     fn due(&self) -> Instant {
-        let on_their_way = self.tally.transmitted - self.newest_answered;
+        let on_their_way = self.tally.transmitted - self.newest_settled;
         let is_first = self.tally.transmitted == 0;
         match self.plan.pace {
             _ if is_first => self.next_at,
@@ -234,6 +237,7 @@ impl Probes {
         self.tally.received += 1;
         self.tally.reordered += u64::from(sequence_number < self.newest_answered);
         self.newest_answered = self.newest_answered.max(sequence_number);
+        self.newest_settled = self.newest_settled.max(sequence_number);
         self.rtts.add(rtt);
         Reply::First {
             sequence_number,
@@ -249,7 +253,7 @@ impl Probes {
         if request.state == State::Waiting {
             request.state = State::Failed;
             self.unanswered -= 1;
-            self.newest_answered = self.newest_answered.max(sequence_number);
+            self.newest_settled = self.newest_settled.max(sequence_number);
         }
         self.tally.errors += 1;
         Some(sequence_number)
@@ -260,9 +264,10 @@ impl Probes {
     }
 
     /// The machine slept: what was on its way will not be heard of, and that is nobody's loss.
-    pub(super) fn on_suspended(&mut self) {
+    pub(super) fn on_suspended(&mut self, now: Instant) {
         for request in &mut self.requests {
-            if request.state == State::Waiting {
+            let is_late = now.saturating_duration_since(request.sent) >= self.plan.timeout;
+            if request.state == State::Waiting && !is_late {
                 request.state = State::Suspended;
                 self.tally.suspended += 1;
                 self.unanswered -= 1;
@@ -280,11 +285,14 @@ impl Probes {
         request.is_some_and(|request| request.state == State::Waiting)
     }
 
-    /// All that was lost up to `now`, if nothing else arrives.
+    /// All that was lost up to `now`; what may still be answered in time is left out.
     pub(super) fn losses(&self, now: Instant) -> Losses {
         let mut losses = self.settled.clone();
         for request in &self.requests {
-            settle(&mut losses, request);
+            let is_late = now.saturating_duration_since(request.sent) >= self.plan.timeout;
+            if request.state != State::Waiting || is_late {
+                settle(&mut losses, request);
+            }
         }
         losses.end_outage(now);
         losses
@@ -399,7 +407,7 @@ mod tests {
         probes.on_sent(1, clock.at(0));
         probes.on_reply(1, clock.at(1));
         probes.on_sent(2, clock.at(1000));
-        probes.on_suspended();
+        probes.on_suspended(clock.at(1500));
         probes.on_sent(3, clock.at(2000));
         probes.on_reply(3, clock.at(2001));
         assert_eq!(probes.poll(clock.at(2002)), Step::Done);
@@ -525,6 +533,11 @@ mod tests {
             "forgotten"
         );
         assert!(probes.requests.len() <= REMEMBERED_MAX);
-        assert_eq!(probes.losses(clock.at(70_003)).sent, 70_000);
+        assert_eq!(probes.losses(clock.at(80_000)).sent, 70_000);
+        assert_eq!(
+            probes.losses(clock.at(70_003)).sent,
+            68_004,
+            "the others may be answered yet"
+        );
     }
 }

@@ -27,6 +27,9 @@ pub(super) enum Event {
         payload_octets: usize,
     },
     Reply {
+        /// As it was given, where there are several.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
         octets: usize,
         from: String,
         icmp_seq: u64,
@@ -38,6 +41,8 @@ pub(super) enum Event {
     },
     /// It has this ping's identifier, but does not count.
     NotCounted {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
         octets: usize,
         from: String,
         icmp_seq: u64,
@@ -45,12 +50,16 @@ pub(super) enum Event {
     },
     /// An ICMP error about a request.
     Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
         from: String,
         icmp_seq: u64,
         problem: String,
     },
     /// The system did not send a request.
     SendError {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        host: Option<String>,
         icmp_seq: u64,
         problem: String,
     },
@@ -108,6 +117,7 @@ impl fmt::Display for Event {
                 )
             }
             Event::Reply {
+                host: _,
                 octets,
                 from,
                 icmp_seq,
@@ -131,6 +141,7 @@ impl fmt::Display for Event {
                 }
             }
             Event::NotCounted {
+                host: _,
                 octets,
                 from,
                 icmp_seq,
@@ -140,14 +151,20 @@ impl fmt::Display for Event {
                 "{octets} bytes from {from}: icmp_seq={icmp_seq} ({why}), not counted"
             ),
             Event::Error {
+                host: _,
                 from,
                 icmp_seq,
                 problem,
             } => {
                 write!(f, "From {from} icmp_seq={icmp_seq} {problem}")
             }
-            Event::SendError { icmp_seq, problem } => {
-                write!(f, "ping: icmp_seq={icmp_seq} was not sent: {problem}")
+            Event::SendError {
+                host,
+                icmp_seq,
+                problem,
+            } => {
+                let host = host.as_deref().unwrap_or("ping");
+                write!(f, "{host}: icmp_seq={icmp_seq} was not sent: {problem}")
             }
             Event::NoAnswerYet { host, icmp_seq } => {
                 if let Some(host) = host {
@@ -254,6 +271,7 @@ mod tests {
     #[test]
     fn a_reply_as_iputils_prints_it() {
         let reply = Event::Reply {
+            host: None,
             octets: 64,
             from: "127.0.0.1".to_owned(),
             icmp_seq: 1,

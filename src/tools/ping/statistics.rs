@@ -47,6 +47,9 @@ pub(super) struct Statistics {
     last_ms: Vec<Option<f64>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     histogram: Option<Vec<Bin>>,
+    /// Nothing has left this machine.
+    #[serde(skip)]
+    pub(super) is_unsent: bool,
     pub(super) verdict: String,
 }
 
@@ -98,7 +101,8 @@ impl Statistics {
             p50,
             p90,
             oddities,
-            host: address,
+            host,
+            is_group: address.is_multicast(),
         };
         let elapsed_ms = probes.elapsed().as_secs_f64() * 1e3;
         let gaps = tally.transmitted.saturating_sub(1).max(1) as f64;
@@ -114,34 +118,39 @@ impl Statistics {
             reordered: tally.reordered,
             suspended: tally.suspended,
             loss_percent: probes.loss_percent(),
-            loss_percent_low: rounded(low),
-            loss_percent_high: rounded(high),
+            loss_percent_low: to_nanoseconds(low),
+            loss_percent_high: to_nanoseconds(high),
             loss_runs: losses.runs,
             loss_run_longest: losses.longest,
-            outage_ms: rounded(losses.outage.as_secs_f64() * 1e3),
+            outage_ms: to_nanoseconds(losses.outage.as_secs_f64() * 1e3),
             time_ms: elapsed_ms as u64,
             rtt: (rtts.count > 0).then(|| RttSummary {
-                min_ms: rounded(rtts.min),
-                avg_ms: rounded(rtts.average),
-                max_ms: rounded(rtts.max),
-                mdev_ms: rounded(rtts.deviation()),
-                p50_ms: rounded(p50),
-                p90_ms: rounded(p90),
-                p99_ms: rounded(p99),
-                jitter_ms: rounded(rtts.jitter),
+                min_ms: to_nanoseconds(rtts.min),
+                avg_ms: to_nanoseconds(rtts.average),
+                max_ms: to_nanoseconds(rtts.max),
+                mdev_ms: to_nanoseconds(rtts.deviation()),
+                p50_ms: to_nanoseconds(p50),
+                p90_ms: to_nanoseconds(p90),
+                p99_ms: to_nanoseconds(p99),
+                jitter_ms: to_nanoseconds(rtts.jitter),
             }),
             pipe: tally.pipe,
-            ipg_ewma_ms: (wanted.ipg && tally.transmitted > 1)
-                .then(|| (rounded(elapsed_ms / gaps), rounded(rtts.smoothed))),
+            ipg_ewma_ms: (wanted.ipg && tally.transmitted > 1).then(|| {
+                (
+                    to_nanoseconds(elapsed_ms / gaps),
+                    to_nanoseconds(rtts.smoothed),
+                )
+            }),
             last_ms: probes.last(SPARKLINE_MAX),
             histogram: wanted.histogram.then(|| {
                 let bins = bins(rtts.samples(), BINS);
                 let bin = |(from, count)| Bin {
-                    from_ms: rounded(from),
+                    from_ms: to_nanoseconds(from),
                     count,
                 };
                 bins.into_iter().map(bin).collect()
             }),
+            is_unsent: oddities.not_sent_count == tally.transmitted,
             verdict: facts.verdict(),
         }
     }
@@ -156,7 +165,7 @@ impl Statistics {
 }
 
 /// To a nanosecond, which is what the clock can tell.
-fn rounded(ms: f64) -> f64 {
+pub(super) fn to_nanoseconds(ms: f64) -> f64 {
     (ms * 1e6).round() / 1e6
 }
 

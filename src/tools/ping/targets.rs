@@ -1,5 +1,7 @@
 //! Who is asked: names and addresses, ranges of addresses, and lists of them in files.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::thread;
@@ -62,14 +64,19 @@ fn read_list(context: &Context, path: &Path) -> Result<Vec<String>, Error> {
                 .ask(&context.cancel, "", false, "name a file with --file")?
         {
             words.extend(words_of(&line));
+            if words.len() as u64 > LARGE_ADDRESSES_MAX {
+                return Err(cannot("it is too large for a list".to_owned()));
+            }
         }
         return Ok(words);
     }
-    let octets = std::fs::metadata(path).map(|metadata| metadata.len());
-    if octets.is_ok_and(|octets| octets > LIST_OCTETS_MAX) {
+    let mut text = String::new();
+    let read =
+        File::open(path).and_then(|file| file.take(LIST_OCTETS_MAX + 1).read_to_string(&mut text));
+    let octets = read.map_err(|error| cannot(cause::of(&error)))?;
+    if octets as u64 > LIST_OCTETS_MAX {
         return Err(cannot("it is too large for a list".to_owned()));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| cannot(cause::of(&error)))?;
     Ok(text.lines().flat_map(words_of).collect())
 }
 
@@ -104,7 +111,7 @@ pub(super) fn hosts(targets: &[Target]) -> Result<Vec<String>, Error> {
     for target in targets {
         match target {
             Target::Host(host) => hosts.push(host.clone()),
-            Target::Range(range) if size(range) <= HOSTS_MAX as u64 => {
+            Target::Range(range) if size(range) + hosts.len() as u64 <= HOSTS_MAX as u64 => {
                 hosts.extend((0..size(range)).map(|at| address_at(range, at).to_string()));
             }
             Target::Range(range) => return Err(too_many(size(range))),

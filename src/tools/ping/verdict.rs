@@ -14,6 +14,7 @@ pub(super) struct Oddities {
     pub(super) problem: Option<(IpAddr, Problem)>,
     /// Why the system did not send the newest request that it refused.
     pub(super) not_sent: Option<String>,
+    pub(super) not_sent_count: u64,
     pub(super) strange: u64,
     pub(super) newest_strange: Option<(IpAddr, Strange)>,
 }
@@ -30,7 +31,8 @@ pub(super) struct Facts<'a> {
     pub(super) p50: f64,
     pub(super) p90: f64,
     pub(super) oddities: &'a Oddities,
-    pub(super) host: IpAddr,
+    pub(super) host: &'a str,
+    pub(super) is_group: bool,
 }
 
 pub(super) const ALL_ANSWERED: &str = "every request was answered";
@@ -38,6 +40,11 @@ pub(super) const ALL_ANSWERED: &str = "every request was answered";
 impl Facts<'_> {
     pub(super) fn verdict(&self) -> String {
         match (self.transmitted, self.received) {
+            (_, 1..) if self.is_group => format!(
+                "a group: {} more answers came from its other members",
+                self.duplicates
+            ),
+            (_, 0) if self.is_group => "nobody in the group answers".to_owned(),
             (0, _) => "nothing was sent".to_owned(),
             (_, 0) => self.silence(),
             _ if self.losses.lost > 0 => self.loss(),
@@ -110,7 +117,7 @@ impl Facts<'_> {
         if losses.runs == 1 && losses.lost > 2 {
             return format!("{head}: one outage of {} requests", losses.lost);
         }
-        format!("{head}, here and there: no pattern in it")
+        format!("{head}, here and there, in {} places", losses.runs)
     }
 
     fn answered(&self) -> String {
@@ -142,7 +149,11 @@ impl Facts<'_> {
                 self.p90 / self.p50
             );
         }
-        ALL_ANSWERED.to_owned()
+        match self.transmitted - self.suspended - self.losses.sent {
+            0 => ALL_ANSWERED.to_owned(),
+            1 => format!("{ALL_ANSWERED} but the last, which was on its way"),
+            more => format!("{ALL_ANSWERED} but the last {more}, which were on their way"),
+        }
     }
 }
 
@@ -173,7 +184,8 @@ mod tests {
             p50: 10.0,
             p90: 11.0,
             oddities: &oddities,
-            host: IpAddr::from([10, 0, 0, 9]),
+            host: "10.0.0.9",
+            is_group: false,
         };
         facts.verdict()
     }
@@ -230,7 +242,7 @@ mod tests {
         );
         assert_eq!(
             verdict(".x......x.", |_| ()),
-            "loss 20%, here and there: no pattern in it"
+            "loss 20%, here and there, in 2 places"
         );
         assert_eq!(verdict("....", |_| ()), ALL_ANSWERED);
     }

@@ -10,7 +10,7 @@ use nix::poll::PollFlags;
 use super::answer::{Answer, COOKIE_OCTETS, Own, Strange};
 use super::probes::{Plan, Probes, Reply, Step};
 use super::report::{Event, Percent};
-use super::statistics::{Statistics, Wanted};
+use super::statistics::{Statistics, Wanted, to_nanoseconds};
 use super::verdict::Oddities;
 use crate::cancel::Wake;
 use crate::net::icmp::{IcmpSocket, Options};
@@ -25,6 +25,8 @@ use crate::{cause, clock};
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(100);
 /// Answers that do not count are told so often, and then only counted.
 const STRANGE_TOLD_MAX: u64 = 20;
+/// Packets whose stamps are waited for; some drivers give none.
+const UNSTAMPED_MAX: usize = 4096;
 /// Hosts are asked one after the other, not in one burst.
 const STAGGER_MAX: Duration = Duration::from_millis(2);
 
@@ -140,6 +142,9 @@ impl<'a> Watch<'a> {
             if self.context.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
+            if !self.telling.flood {
+                self.notice_sleep();
+            }
             // In a flood the answer is often there before anybody could wait for it.
             self.receive()?;
             let (sent, wait_until) = self.send_due();
@@ -149,7 +154,6 @@ impl<'a> Watch<'a> {
             if sent {
                 continue;
             }
-            self.notice_sleep();
             self.summarize_before(wait_until);
             let fds: Vec<_> = self
                 .sockets
@@ -202,6 +206,9 @@ impl<'a> Watch<'a> {
                 if socket.icmp.has_transmit_stamps() {
                     let packet = (sent.number, index, sequence_number);
                     socket.unstamped.push_back(packet);
+                    if socket.unstamped.len() > UNSTAMPED_MAX {
+                        socket.unstamped.pop_front();
+                    }
                 }
             }
             Err(error) => {
@@ -210,7 +217,10 @@ impl<'a> Watch<'a> {
                 socket.unstamped.clear();
                 let problem = net::cannot_send(&host.address, octets.len(), &error);
                 host.oddities.not_sent = Some(problem.clone());
+                host.oddities.not_sent_count += 1;
+                let host = self.prefix(index);
                 self.context.out.emit(&Event::SendError {
+                    host,
                     icmp_seq: sequence_number,
                     problem,
                 });
@@ -270,7 +280,7 @@ impl<'a> Watch<'a> {
                     // Those before it will have no stamp any more.
                     while let Some((packet, host, sequence_number)) = socket.unstamped.pop_front() {
                         if packet == number {
-                            self.hosts[host].probes.on_transmitted(sequence_number, at);
+                            self.hosts[host].on_transmitted(sequence_number, at);
                             break;
                         }
                     }
@@ -311,6 +321,7 @@ impl<'a> Watch<'a> {
                 }
                 if !self.telling.quiet {
                     self.context.out.emit(&Event::Error {
+                        host: self.prefix(host),
                         from: self.label(host, from),
                         icmp_seq,
                         problem: problem.to_string(),
@@ -356,11 +367,12 @@ impl<'a> Watch<'a> {
             return;
         }
         self.context.out.emit(&Event::Reply {
+            host: self.prefix(host),
             octets,
             from: self.label(host, from),
             icmp_seq,
             ttl,
-            rtt_ms: rtt.as_secs_f64() * 1e3,
+            rtt_ms: to_nanoseconds(rtt.as_secs_f64() * 1e3),
             duplicate,
             wall: self.telling.stamps.then(clock::unix_seconds),
         });
@@ -386,6 +398,7 @@ impl<'a> Watch<'a> {
         followed.oddities.newest_strange = Some((from, why.clone()));
         if is_told && !self.telling.quiet {
             self.context.out.emit(&Event::NotCounted {
+                host: self.prefix(host),
                 octets,
                 from: self.label(host, from),
                 icmp_seq: u64::from(low_bits),
@@ -417,7 +430,7 @@ impl<'a> Watch<'a> {
         let slept = clock::slept();
         if slept.saturating_sub(self.slept) > NOTICED_MIN {
             for host in &mut self.hosts {
-                host.probes.on_suspended();
+                host.probes.on_suspended(clock::now());
             }
         }
         self.slept = slept;
@@ -485,6 +498,15 @@ impl<'a> Watch<'a> {
             )
         };
         self.hosts.iter().map(of).collect()
+    }
+}
+
+impl Host {
+    /// A group's packets come back before they have left.
+    fn on_transmitted(&mut self, sequence_number: u64, at: Instant) {
+        if !self.address.ip().is_multicast() {
+            self.probes.on_transmitted(sequence_number, at);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -63,11 +65,13 @@ impl Saved {
     pub(super) fn read(path: &Path) -> Result<Saved, Error> {
         let shown = path.display();
         let cannot = |why: String| Error::Usage(format!("cannot compare with '{shown}': {why}"));
-        let octets = std::fs::metadata(path).map(|metadata| metadata.len());
-        if octets.is_ok_and(|octets| octets > FILE_OCTETS_MAX) {
+        let mut text = String::new();
+        let read = File::open(path)
+            .and_then(|file| file.take(FILE_OCTETS_MAX + 1).read_to_string(&mut text));
+        let octets = read.map_err(|error| cannot(cause::of(&error)))?;
+        if octets as u64 > FILE_OCTETS_MAX {
             return Err(cannot("it is too large for a saved trace".to_owned()));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| cannot(cause::of(&error)))?;
         serde_json::from_str(&text)
             .map_err(|error| cannot(format!("it is no trace that --save has written ({error})")))
     }

@@ -17,8 +17,8 @@ use crate::clock;
 use crate::net;
 use crate::net::reverse::Names;
 use crate::output::{self, Tone};
-use crate::path::round::{Heard, PATIENCE_FIRST, Question, ask, patience};
 use crate::path::Prober;
+use crate::path::round::{Heard, PATIENCE_FIRST, Question, ask, patience};
 
 /// The chance that one more router is missed.
 const MISSED: f64 = 0.05;

@@ -59,6 +59,9 @@ pub(super) struct ReplyLine {
 #[derive(Serialize)]
 pub(super) struct End {
     pub(super) reached: bool,
+    /// Whether the TCP port that was tried accepts connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) port_open: Option<bool>,
     pub(super) hops: usize,
     pub(super) packets_sent: usize,
     pub(super) packets_lost: usize,
@@ -106,9 +109,7 @@ impl ReplyLine {
             rtt_ms: (reply.rtt.as_secs_f64() * 1e9).round() / 1e6,
             ttl: reply.hop_limit,
             note: match reply.what {
-                What::Reached => String::new(),
-                What::Open => "[open]".to_owned(),
-                What::Closed => "[closed]".to_owned(),
+                What::Reached | What::Open | What::Closed => String::new(),
                 What::Problem(problem) => annotation(&problem),
             },
             extensions: reply.objects.iter().map(told).collect(),
@@ -220,7 +221,10 @@ impl fmt::Display for End {
         write!(f, "\n{} packets sent", self.packets_sent)?;
         write!(f, ", {} lost", self.packets_lost)?;
         let others = [
-            (self.packets_ignored, "ignored by routers that limit or refuse answers"),
+            (
+                self.packets_ignored,
+                "ignored by routers that limit or refuse answers",
+            ),
             (self.packets_beyond, "sent beyond the end"),
         ];
         for (count, what) in others {

@@ -8,7 +8,7 @@ use super::tracer::{Hop, Silence, Step, Tracer};
 use super::verdict;
 use crate::net::reverse::Names;
 use crate::path::mtu::Survey;
-use crate::path::{Probe, Prober};
+use crate::path::{Probe, Prober, What};
 use crate::tool::{Context, Error};
 use crate::{cause, clock};
 
@@ -76,13 +76,23 @@ impl Route<'_> {
             let hops = hops.iter().filter(|hop| wanted.contains(&hop.silence));
             hops.map(|hop| hop.unanswered).sum()
         };
-        let mut replies = hops.iter().flat_map(|hop| hop.replies.iter().flatten());
+        let replies = hops.iter().flat_map(|hop| hop.replies.iter().flatten());
+        let answer = replies
+            .map(|reply| reply.what)
+            .find(|what| what.is_reached());
         End {
-            reached: replies.any(|reply| reply.what.is_reached()),
+            reached: answer.is_some(),
+            port_open: match answer {
+                Some(What::Open) => Some(true),
+                Some(What::Closed) => Some(false),
+                _ => None,
+            },
             hops: hops.len(),
             packets_sent: self.tracer.sent(),
             packets_lost: of(&[Silence::Lost]),
-            packets_beyond: self.tracer.sent_beyond(hops.last().map_or(0, |hop| hop.hop_limit)),
+            packets_beyond: self
+                .tracer
+                .sent_beyond(hops.last().map_or(0, |hop| hop.hop_limit)),
             packets_ignored: of(&[Silence::Limited, Silence::Whole]),
             verdict: verdict::verdict(hops, self.tracer.cycle(), self.tracer.last(), target),
             mtu: None,

@@ -187,7 +187,9 @@ impl Tracer {
     /// To hops farther away than this one.
     pub(super) fn sent_beyond(&self, hop_limit: u8) -> usize {
         let attempts = self.attempts.iter();
-        attempts.filter(|attempt| attempt.hop_limit > hop_limit).count()
+        attempts
+            .filter(|attempt| attempt.hop_limit > hop_limit)
+            .count()
     }
 
     /// The last hop that may be asked.
@@ -538,7 +540,10 @@ mod tests {
         let picture = picture(&tracer);
         assert_eq!(picture[3..], [(4, 0, Silence::Whole)]);
         let (tracer, took) = play(PLAN, |_, _| None);
-        assert!(took == NEIGHBOUR_PATIENCE && tracer.hops().is_empty(), "{took:?}");
+        assert!(
+            took == NEIGHBOUR_PATIENCE && tracer.hops().is_empty(),
+            "{took:?}"
+        );
     }
 
     #[test]

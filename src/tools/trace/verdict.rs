@@ -7,12 +7,7 @@ use crate::path::What;
 use crate::wire::icmp::Meaning;
 
 /// `last` is the last hop that was to be asked.
-pub(super) fn verdict(
-    hops: &[Hop],
-    cycle: Option<(u8, u8)>,
-    last: u8,
-    target: IpAddr,
-) -> String {
+pub(super) fn verdict(hops: &[Hop], cycle: Option<(u8, u8)>, last: u8, target: IpAddr) -> String {
     let heard = |hop: &Hop| hop.replies.iter().flatten().next().cloned();
     let terminal = hops.last().and_then(|hop| {
         let mut replies = hop.replies.iter().flatten();
@@ -39,7 +34,10 @@ pub(super) fn verdict(
         .find_map(|hop| Some((hop.hop_limit, heard(hop)?)));
     match farthest {
         Some((hop_limit, reply)) if hop_limit == last => {
-            format!("stopped at hop {last} ({}), the last that -m allows", reply.from)
+            format!(
+                "stopped at hop {last} ({}), the last that -m allows",
+                reply.from
+            )
         }
         Some((hop_limit, reply)) => {
             format!("nothing answers after hop {hop_limit} ({})", reply.from)

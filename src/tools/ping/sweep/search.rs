@@ -258,6 +258,9 @@ mod tests {
         let (mut search, now) = start(1);
         search.on_sent(0, now);
         assert!(search.on_unreachable(0) && search.on_reply(0));
-        assert_eq!((search.alive, search.unreachable, search.silent()), (1, 0, 0));
+        assert_eq!(
+            (search.alive, search.unreachable, search.silent()),
+            (1, 0, 0)
+        );
     }
 }
