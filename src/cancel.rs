@@ -287,6 +287,24 @@ mod tests {
     }
 
     #[test]
+    fn a_nudge_is_told_once_and_ends_no_other_wait() {
+        let cancel = Cancel::new().expect("an eventfd");
+        let bell = Bell::new().expect("an eventfd");
+        let wait = || cancel.wait_any(&[bell.as_fd()], PollFlags::POLLIN, Some(clock::now()));
+        cancel.nudge();
+        assert_eq!(wait(), Ok(Wake::Nudged));
+        assert_eq!(wait(), Ok(Wake::TimedOut));
+        cancel.nudge();
+        bell.ring();
+        let deadline = Some(clock::now());
+        let woken = cancel.wait(bell.as_fd(), PollFlags::POLLIN, deadline);
+        assert_eq!(woken, Ok(Wake::Ready));
+        cancel.nudge();
+        cancel.cancel();
+        assert_eq!(wait(), Err(Cancelled));
+    }
+
+    #[test]
     fn a_stopped_job_does_not_start_waiting() {
         let cancel = Cancel::new().expect("an eventfd");
         cancel.cancel();

@@ -151,7 +151,7 @@ impl Screen {
     /// only that is a terminal. In a script nobody is there to see it.
     pub(crate) fn prompt(&self, text: &str) {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.picture.store(0, Ordering::SeqCst);
+        self.leave_picture();
         if !io::stdin().is_terminal() {
             return;
         }
@@ -191,6 +191,11 @@ impl Screen {
             .and_then(|()| stdout.flush());
     }
 
+    /// From now on what was drawn stays where it is.
+    pub(crate) fn leave_picture(&self) {
+        self.picture.store(0, Ordering::SeqCst);
+    }
+
     /// What erases the picture.
     fn over_picture(&self) -> String {
         match self.picture.swap(0, Ordering::SeqCst) {
@@ -216,8 +221,7 @@ impl Screen {
     /// From now on the editor owns the terminal, or no longer.
     pub(crate) fn set_editing(&self, editing: bool) {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was drawn over is left where it is.
-        self.picture.store(0, Ordering::SeqCst);
+        self.leave_picture();
         self.queue().editing = editing;
         self.filled.notify_one();
     }
@@ -262,7 +266,9 @@ impl Screen {
     fn write(&self, batch: &[Entry]) -> io::Result<()> {
         let erase = self.over_picture();
         if !erase.is_empty() {
-            io::stdout().lock().write_all(erase.as_bytes())?;
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(erase.as_bytes())?;
+            stdout.flush()?;
         }
         for run in batch.chunk_by(|a, b| a.line.stream == b.line.stream) {
             let text = self.text(run);

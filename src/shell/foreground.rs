@@ -78,6 +78,7 @@ impl Shell {
                 }
                 Some(SIGTSTP) if job.is_foreground() => {
                     job.set_foreground(false);
+                    self.session.screen.leave_picture();
                     self.scope().last_background = Some(job.id);
                     let (id, line) = (job.id, &job.line);
                     self.out()

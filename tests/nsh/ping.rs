@@ -3,6 +3,7 @@
 
 use super::routers::{Hop, ICMP, Packet, Path, Permitted, Ran as Routed, Target};
 use super::support::{Ran, matches, place, privileged};
+use nix::sys::signal::Signal;
 
 /// Runs a line in a fresh namespace, after `setup` (sh), as root or as nobody.
 fn run_alone(setup: &str, user: &str, line: &str) -> Ran {
@@ -477,6 +478,22 @@ fn a_thousand_pings_of_one_process_keep_apart() {
         );
         assert_eq!(ran.sent.len(), 2000);
     }
+}
+
+#[test]
+fn a_quit_signal_asks_how_it_goes() {
+    if !privileged("a_quit_signal_asks_how_it_goes") {
+        return;
+    }
+    let mut running = place().start(&["-c", "timeout 60 ping -i 0.01 127.0.0.1"]);
+    while !running.line().contains("icmp_seq=3 ") {}
+    running.signal(Signal::SIGQUIT);
+    while !running.line().contains("icmp_seq=20 ") {}
+    running.signal(Signal::SIGINT);
+    let ran = running.end();
+    let interim = ran.stderr.lines().next().unwrap_or_default();
+    let expected = ".../... packets, 0% loss, min/avg/ewma/max = .../.../.../... ms";
+    assert!(matches(expected, interim) && ran.status == 130, "{ran:#?}");
 }
 
 #[test]

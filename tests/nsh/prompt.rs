@@ -353,6 +353,37 @@ fn ctrl_z_moves_a_tool_to_the_background_and_stops_nothing() {
     terminal.see_at_cursor("nsh>");
 }
 
+/// By UDP, which everybody may send.
+#[test]
+fn a_live_table_is_refreshed_in_place_left_behind_and_ended_with_q() {
+    let terminal = Terminal::open();
+    let see = |pattern: &str| {
+        let whole = |screen: &vt100::Screen| rows(screen).join("\n").trim_end().to_owned();
+        terminal.wait(pattern, |screen| matches(pattern, &whole(screen)));
+    };
+    see("nsh>");
+    terminal.type_keys("trace --live -n -i 0.1 -p udp 127.0.0.1\r");
+    let head = "nsh> trace --live -n -i 0.1 -p udp 127.0.0.1\n    \
+                127.0.0.1 (127.0.0.1)  Loss%  Snt   Last    Avg   Best   Wrst  StDev\n \
+                1. 127.0.0.1               0.0%  ";
+    for round in ["  3 ", "  4 "] {
+        see(&format!("{head}{round}..."));
+    }
+    terminal.type_keys("\u{1a}");
+    let left = format!("{head}...\n[1] goes on in the background: trace ...\nnsh[1]>");
+    see(&left);
+    terminal.type_keys("echo still there\r");
+    see(&format!("{left} echo still there\nstill there\nnsh[1]>"));
+    terminal.type_keys("fg\r");
+    let line = "trace --live -n -i 0.1 -p udp 127.0.0.1";
+    let table = "127.0.0.1 (127.0.0.1)  Loss% ...\n 1. 127.0.0.1 ...";
+    see(&format!("{left} echo ...\nnsh[1]> fg\n{line}\n    {table}"));
+    terminal.type_keys("q");
+    see(&format!(
+        "{left} echo ...\nnsh[1]> fg\n{line}\n    {table}\nnsh>"
+    ));
+}
+
 #[test]
 fn a_job_that_does_not_end_is_left_alone() {
     let terminal = Terminal::open();
