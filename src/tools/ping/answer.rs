@@ -189,14 +189,14 @@ impl Own {
     }
 
     fn reply(&self, echo: &Echo, from: IpAddr) -> Answer {
-        let by_address = self.by_address.get(&from).copied();
+        let by_address = || self.by_address.get(&from).copied();
         let cookie = echo.payload.first_chunk();
         let by_cookie = cookie.and_then(|cookie| self.by_cookie.get(cookie).copied());
         let has_cookie = self.template.len() >= COOKIE_OCTETS;
         let octets = ECHO_HEADER_OCTETS + echo.payload.len();
         let strange = |host: Option<usize>, why: Strange| Answer::Strange {
             // One from nowhere, with the right identifier, is told beside the first host.
-            host: host.or(by_address).or(by_cookie).unwrap_or(0),
+            host: host.or_else(by_address).or(by_cookie).unwrap_or(0),
             sequence_number: echo.sequence_number,
             octets,
             why,
@@ -206,11 +206,13 @@ impl Own {
             Ordering::Greater => return strange(by_cookie, Strange::Forged),
             Ordering::Equal => {}
         }
-        let host = match (by_cookie, by_address) {
-            (Some(host), _) if has_cookie => host,
-            (None, _) if has_cookie => return strange(None, Strange::Forged),
-            (_, Some(host)) => host,
-            (_, None) => return strange(None, Strange::DifferentAddress),
+        let host = match by_cookie {
+            Some(host) if has_cookie => host,
+            _ if has_cookie => return strange(None, Strange::Forged),
+            _ => match by_address() {
+                Some(host) => host,
+                None => return strange(None, Strange::DifferentAddress),
+            },
         };
         let skipped = if has_cookie { COOKIE_OCTETS } else { 0 };
         let mut pairs = self
