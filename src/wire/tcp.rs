@@ -74,6 +74,8 @@ pub fn parse_answer(octets: &[u8]) -> Result<(bool, u32), Error> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// RFC 9293 section 3.1, field by field.
@@ -122,6 +124,14 @@ mod tests {
         assert_eq!(parse_answer(&octets), Err(Error::Version));
         for end in 0..14 {
             assert_eq!(parse_answer(&octets[..end]), Err(Error::Truncated), "{end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_panic(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = parse_quote(&octets);
+            let _ = parse_answer(&octets);
         }
     }
 }

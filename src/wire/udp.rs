@@ -70,6 +70,8 @@ pub fn compensate(is: u16, wanted: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -107,6 +109,13 @@ mod tests {
                     assert_eq!(payload.len(), end - 8);
                 }
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_panic(octets in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = parse_quote(&octets);
         }
     }
 }
