@@ -378,6 +378,11 @@ fn wrong_input_is_one_clear_line() {
             2,
         ),
         (
+            "trace --port 80 ::1",
+            "trace: ICMP has no ports; take -p udp or -p tcp with --port\n",
+            2,
+        ),
+        (
             "trace nosuch.invalid",
             "trace: cannot resolve 'nosuch.invalid': ...\n",
             69,

@@ -177,7 +177,10 @@ impl Probes {
         self.last_event = at;
         self.last_sent = at;
         // Requests leave at fixed instants, however late one was; but none is made up for.
-        self.next_at = (self.next_at + self.plan.interval).max(at);
+        self.next_at = match sequence_number < self.plan.preload {
+            true => at,
+            false => (self.next_at + self.plan.interval).max(at),
+        };
         self.requests.push_back(Request {
             sent: at,
             state: State::Waiting,
@@ -461,7 +464,7 @@ mod tests {
             assert_eq!(probes.poll(clock.at(0)), Step::Send(number));
             probes.on_sent(number, clock.at(0));
         }
-        assert_eq!(probes.poll(clock.at(0)), Step::WaitUntil(clock.at(3000)));
+        assert_eq!(probes.poll(clock.at(0)), Step::WaitUntil(clock.at(1000)));
     }
 
     #[test]

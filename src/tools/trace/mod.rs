@@ -231,6 +231,11 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
                     take -p udp or -p icmp";
         return Err(Error::Usage(text.to_owned()));
     }
+    let is_icmp = !arguments.paths && arguments.protocol.is_none_or(|it| it == Protocol::Icmp);
+    if arguments.port.is_some() && is_icmp {
+        let text = "ICMP has no ports; take -p udp or -p tcp with --port";
+        return Err(Error::Usage(text.to_owned()));
+    }
     let before = arguments.diff.as_deref().map(Saved::read).transpose()?;
     let address = resolve(&arguments.host, 0, arguments.family(), &context.cancel)?[0];
     let options = arguments.options();
