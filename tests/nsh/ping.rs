@@ -385,13 +385,13 @@ fn a_range_is_searched_and_listed() {
         };
         let path = || Path::of(1).target(Target::default().answering(answers));
         let run = |options: &str| {
-            let line = format!("ping {options} -t 50ms 10.10.0.0/30");
+            let line = format!("ping {options} -t 300ms 10.10.0.0/30");
             run_routed(path(), permitted, &line)
         };
         assert_eq!(run("--alive").stdout, "10.10.0.0\n10.10.0.2\n");
         assert_eq!(run("--dead").stdout, "10.10.0.1\n10.10.0.3\n");
         let ran = run("");
-        let expected = "PING 10.10.0.0/30: 4 addresses, 2 tries of 50 ms.\n\
+        let expected = "PING 10.10.0.0/30: 4 addresses, 2 tries of 300 ms.\n\
                         10.10.0.0 is alive (... ms)\n10.10.0.2 is alive (... ms)\n\n\
                         --- 10.10.0.0/30 ---\n\
                         4 addresses, 2 alive, 0 unreachable, 2 silent, 6 requests in ...\n\

@@ -87,11 +87,14 @@ impl Survey {
 
     /// What is still to be asked; nothing when all is known.
     fn questions(&self) -> Vec<Question> {
+        // First one flow looks how far it is, so that the target is not asked by all of them.
+        let is_first = self.hops.iter().all(|hop| hop.asked.is_empty());
         let mut questions = Vec::new();
         for (place, hop) in self.hops[..self.end()].iter().enumerate() {
             let routers = hop.routers().len();
             let is_balanced = routers > 1;
-            for flow in 0..flows_needed(routers) as u16 {
+            let flows = if is_first { 1 } else { flows_needed(routers) };
+            for flow in 0..flows as u16 {
                 let asked = hop.asked.get(&flow).copied().unwrap_or(0);
                 let answered = hop.answers.get(&flow).map_or(0, Vec::len);
                 // Where there are several, the same flow asked twice tells how they are chosen.

@@ -14,7 +14,7 @@ const FAR_HOPS: u8 = 16;
 /// open; this is what Linux does). Who said nothing before is asked again after that.
 const SLOW_AFTER: Duration = Duration::from_millis(1100);
 /// For a hop behind which somebody answered, at least; else for one that may be the last.
-const PATIENCE_MIN: Duration = Duration::from_millis(50);
+const PATIENCE_MIN: Duration = Duration::from_millis(100);
 const PATIENCE_AT_THE_END: Duration = Duration::from_millis(300);
 const PATIENCE_MAX: Duration = Duration::from_secs(3);
 /// Where nobody says anything, the system itself may: it asks for the link address of a neighbour
