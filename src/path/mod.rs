@@ -4,6 +4,7 @@
 //! keys. All packets of one flow look alike to routers that spread flows over several ways
 //! (Paris traceroute): what differs is in fields that they do not look at.
 
+pub(crate) mod departure;
 mod icmp;
 pub(crate) mod mtu;
 pub(crate) mod round;

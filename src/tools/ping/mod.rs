@@ -19,8 +19,9 @@ use nix::unistd::geteuid;
 
 use crate::net::icmp::Options;
 use crate::net::option::Fragmentation;
-use crate::net::resolve::{Family, resolve};
+use crate::net::resolve::resolve;
 use crate::net::udp;
+use crate::path::departure::Departure;
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::wire::icmp::{ECHO_HEADER_OCTETS, Version};
 use crate::{clock, duration};
@@ -126,15 +127,8 @@ struct Arguments {
     /// Traffic class, the octet with DSCP and ECN; decimal or 0x..
     #[arg(short = 'Q', long, value_name = "CLASS", value_parser = octet)]
     tos: Option<u8>,
-    /// Interface, or address of this machine, to send from
-    #[arg(short = 'I', long = "from", value_name = "INTERFACE|ADDRESS")]
-    from: Option<String>,
-    /// Only IPv4
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    ipv4: bool,
-    /// Only IPv6
-    #[arg(short = '6', long)]
-    ipv6: bool,
+    #[command(flatten)]
+    departure: Departure,
     /// Addresses only, no names for them
     #[arg(short, long)]
     numeric: bool,
@@ -342,13 +336,7 @@ fn watch(
 
 impl Arguments {
     fn resolve(&self, context: &Context, host: &str) -> Result<SocketAddr, Error> {
-        let source = self.from.as_deref().and_then(|from| from.parse().ok());
-        let family = match (self.ipv4, self.ipv6, source) {
-            (true, ..) | (_, _, Some(IpAddr::V4(_))) => Family::V4,
-            (_, true, _) | (_, _, Some(IpAddr::V6(_))) => Family::V6,
-            _ => Family::Any,
-        };
-        let mut peer = resolve(host, 0, family, &context.cancel)?[0];
+        let mut peer = resolve(host, 0, self.departure.family(), &context.cancel)?[0];
         // "0" is this host, as in other pings.
         if peer.ip().is_unspecified() {
             peer.set_ip(match peer.is_ipv4() {
@@ -360,17 +348,14 @@ impl Arguments {
     }
 
     fn options(&self) -> Options {
-        let source = self.from.as_deref().and_then(|from| from.parse().ok());
         Options {
-            interface: self.from.clone().filter(|_| source.is_none()),
-            source,
             hop_limit: self.ttl,
             traffic_class: self.tos,
             fragmentation: self.df,
             // A flood has no time for a second call for each packet.
             transmit_stamps: !self.flood,
             large_buffer: self.flood || self.preload > 1,
-            preferred: None,
+            ..self.departure.options()
         }
     }
 
@@ -401,7 +386,7 @@ impl Arguments {
 
     fn start(&self, host: &str, peer: SocketAddr, options: &Options) -> Result<Event, Error> {
         let message = ECHO_HEADER_OCTETS + usize::from(self.size);
-        let source = match &self.from {
+        let source = match &self.departure.from {
             Some(_) => Some(udp::source_towards(peer, options)?.to_string()),
             None => None,
         };

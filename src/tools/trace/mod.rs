@@ -15,9 +15,10 @@ use std::time::Duration;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueHint};
 
 use crate::net::icmp::Options;
-use crate::net::resolve::{Family, resolve};
+use crate::net::resolve::resolve;
 use crate::net::reverse::Names;
 use crate::net::udp;
+use crate::path::departure::Departure;
 use crate::path::mtu::Survey;
 use crate::path::{Prober, Protocol};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
@@ -114,9 +115,8 @@ struct Arguments {
     /// Octets of each packet, with all headers [default: 60, IPv6 80]
     #[arg(short, long, value_name = "OCTETS", value_parser = clap::value_parser!(u16).range(1..=PACKET_OCTETS_MAX))]
     size: Option<u16>,
-    /// Interface, or address of this machine, to send from
-    #[arg(short = 'I', long = "from", value_name = "INTERFACE|ADDRESS")]
-    from: Option<String>,
+    #[command(flatten)]
+    departure: Departure,
     /// All routers of each hop, where packets are spread over several ways
     #[arg(long, conflicts_with_all = ["mtu", "live", "save", "diff", "first", "queries", "simultaneous", "timeout", "wait"])]
     paths: bool,
@@ -141,33 +141,9 @@ struct Arguments {
     /// Addresses only, no names for them
     #[arg(short, long)]
     numeric: bool,
-    /// Only IPv4
-    #[arg(short = '4', long, conflicts_with = "ipv6")]
-    ipv4: bool,
-    /// Only IPv6
-    #[arg(short = '6', long)]
-    ipv6: bool,
 }
 
 impl Arguments {
-    fn family(&self) -> Family {
-        let source = self.from.as_deref().and_then(|from| from.parse().ok());
-        match (self.ipv4, self.ipv6, source) {
-            (true, ..) | (_, _, Some(IpAddr::V4(_))) => Family::V4,
-            (_, true, _) | (_, _, Some(IpAddr::V6(_))) => Family::V6,
-            _ => Family::Any,
-        }
-    }
-
-    fn options(&self) -> Options {
-        let source = self.from.as_deref().and_then(|from| from.parse().ok());
-        Options {
-            interface: self.from.clone().filter(|_| source.is_none()),
-            source,
-            ..Options::default()
-        }
-    }
-
     fn plan(&self, protocol: Protocol) -> Plan {
         Plan {
             first: self.first,
@@ -237,8 +213,13 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
         return Err(Error::Usage(text.to_owned()));
     }
     let before = arguments.diff.as_deref().map(Saved::read).transpose()?;
-    let address = resolve(&arguments.host, 0, arguments.family(), &context.cancel)?[0];
-    let options = arguments.options();
+    let address = resolve(
+        &arguments.host,
+        0,
+        arguments.departure.family(),
+        &context.cancel,
+    )?[0];
+    let options = arguments.departure.options();
     // Few routers look at ICMP when they choose among ways.
     let preferred = match arguments.paths {
         true => Protocol::Udp,
