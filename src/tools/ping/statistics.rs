@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::probes::Probes;
-use super::report::{Milliseconds, Percent};
 use super::verdict::{ALL_ANSWERED, Facts, Oddities};
 use crate::duration;
 use crate::measure::chart::{bar, bins, sparkline};
+use crate::measure::figure::{Milliseconds, Percent};
 use crate::measure::loss;
 
 /// Round-trip times in the picture under the statistics.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::answer::Strange;
-use super::report::Percent;
+use crate::measure::figure::Percent;
 use crate::measure::loss::Losses;
 use crate::wire::icmp::{Meaning, Problem};
 

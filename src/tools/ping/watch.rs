@@ -11,10 +11,11 @@ use nix::poll::PollFlags;
 
 use super::answer::{COOKIE_OCTETS, Own};
 use super::probes::{Plan, Probes, Step};
-use super::report::{Event, Percent};
+use super::report::Event;
 use super::statistics::{Statistics, Wanted};
 use super::verdict::Oddities;
 use crate::cancel::Wake;
+use crate::measure::figure::Percent;
 use crate::net::icmp::{IcmpSocket, Options};
 use crate::net::reverse::Names;
 use crate::net::{self, random};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::duration;
+use crate::measure::figure::Milliseconds;
 use crate::output;
-use crate::tools::ping::report::Milliseconds;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
