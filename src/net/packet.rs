@@ -66,19 +66,11 @@ impl PacketSocket {
         hop_limit: Option<u8>,
     ) -> io::Result<Instant> {
         const PENDING_ERRORS_MAX: usize = 64;
-        let address = SockaddrStorage::from(*peer);
-        let limit = hop_limit.map(i32::from);
-        let control = limit.as_ref().map(|limit| match peer {
-            SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(limit),
-            SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(limit),
-        });
-        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
-        let slices = [IoSlice::new(octets)];
         let mut pending = 0;
         loop {
             let at = clock::now();
-            match sendmsg(fd, &slices, control.as_slice(), flags, Some(&address)) {
-                Ok(_) => return Ok(at),
+            match send_once(&self.socket, octets, peer, hop_limit) {
+                Ok(()) => return Ok(at),
                 Err(Errno::EINTR) => {}
                 Err(error)
                     if self.is_told_errors
@@ -99,6 +91,25 @@ impl PacketSocket {
     pub(crate) fn receive_queued(&mut self) -> io::Result<Option<Queued<'_>>> {
         self.inbox.receive_queued(&self.socket)
     }
+}
+
+/// Sends one packet, with a hop limit of its own if one is given, without waiting.
+pub(super) fn send_once(
+    socket: &impl AsRawFd,
+    octets: &[u8],
+    peer: &SocketAddr,
+    hop_limit: Option<u8>,
+) -> Result<(), Errno> {
+    let address = SockaddrStorage::from(*peer);
+    let limit = hop_limit.map(i32::from);
+    let control = limit.as_ref().map(|limit| match peer {
+        SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(limit),
+        SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(limit),
+    });
+    let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+    let slices = [IoSlice::new(octets)];
+    sendmsg(fd, &slices, control.as_slice(), flags, Some(&address))?;
+    Ok(())
 }
 
 pub(super) fn tell_errors(socket: &Socket, is_v4: bool) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! UDP: datagrams with their hop limits.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
@@ -8,12 +8,10 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::sys::socket::sockopt::{Ipv4RecvTtl, Ipv6RecvHopLimit};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
 
 use super::icmp::Options;
-use super::packet::PacketSocket;
+use super::packet::{PacketSocket, send_once};
 use super::{Error, cannot_listen};
 use crate::cancel::{Cancel, Wake};
 
@@ -24,7 +22,7 @@ pub(crate) struct Datagram {
     pub(crate) peer: SocketAddr,
     pub(crate) octets: usize,
     /// What was left of the packet's time to live, or hop limit.
-    pub(crate) hop_limit: i32,
+    pub(crate) hop_limit: u8,
 }
 
 /// A server's socket that does not block and sees hop limits.
@@ -56,7 +54,7 @@ pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Op
         if let ControlMessageOwned::Ipv4Ttl(left) | ControlMessageOwned::Ipv6HopLimit(left) =
             control
         {
-            hop_limit = left;
+            hop_limit = u8::try_from(left).unwrap_or(1);
         }
     }
     let peer = message.address.as_ref().and_then(super::socket_address);
@@ -73,17 +71,9 @@ pub(crate) fn send(
     socket: &impl AsRawFd,
     octets: &[u8],
     peer: SocketAddr,
-    hop_limit: i32,
+    hop_limit: u8,
 ) -> io::Result<()> {
-    let limit = match peer {
-        SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(&hop_limit),
-        SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(&hop_limit),
-    };
-    let slices = [IoSlice::new(octets)];
-    let peer = SockaddrStorage::from(peer);
-    let flags = MsgFlags::MSG_DONTWAIT;
-    sendmsg(socket.as_raw_fd(), &slices, &[limit], flags, Some(&peer))?;
-    Ok(())
+    Ok(send_once(socket, octets, &peer, Some(hop_limit))?)
 }
 
 /// A client's socket that takes datagrams of one peer only, and learns when its port is closed.

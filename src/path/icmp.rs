@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::{
     Answer, COOKIE_OCTETS, IPV4_HEADER_OCTETS, Probe, What, ip_header_octets, message_of,
-    queued_answer, told, version_of,
+    queued_answer, told,
 };
 use crate::net::icmp::{IcmpSocket, Mode, Options};
 use crate::net::inbox::Queued;
@@ -43,7 +43,7 @@ impl Prober {
         Ok(Prober {
             socket,
             target,
-            version: version_of(&target),
+            version: Version::of(target.ip()),
             source: udp::source_towards(target, options).ok(),
             cookie: random().to_be_bytes(),
         })

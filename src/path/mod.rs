@@ -202,13 +202,6 @@ fn flow_of(target: IpAddr) -> u16 {
     (FIRST + hasher.finish() % COUNT) as u16
 }
 
-fn version_of(address: &SocketAddr) -> Version {
-    match address {
-        SocketAddr::V4(_) => Version::V4,
-        SocketAddr::V6(_) => Version::V6,
-    }
-}
-
 fn ip_header_octets(version: Version) -> usize {
     match version {
         Version::V4 => IPV4_HEADER_OCTETS,

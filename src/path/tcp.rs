@@ -11,7 +11,6 @@ use nix::poll::PollFlags;
 
 use super::{
     Answer, Probe, What, ip_header_octets, message_of, open_listener, queued_answer, told,
-    version_of,
 };
 use crate::clock;
 use crate::net::icmp::{Mode, Options};
@@ -73,7 +72,7 @@ impl Prober {
         };
         Ok(Prober {
             target,
-            version: version_of(&target),
+            version: Version::of(target.ip()),
             options: options.clone(),
             way,
         })

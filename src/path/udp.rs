@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use super::{
     Answer, COOKIE_OCTETS, Probe, What, ip_header_octets, open_listener, queued_answer, told,
-    version_of,
 };
 use crate::net::icmp::Options;
 use crate::net::inbox::Queued;
@@ -59,7 +58,7 @@ impl Prober {
             socket,
             listener,
             target,
-            version: version_of(&target),
+            version: Version::of(target.ip()),
             source,
             cookie: random().to_be_bytes(),
             by_port: false,

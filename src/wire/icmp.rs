@@ -3,7 +3,7 @@
 //! Left out: everything that a host which sends echoes neither sends nor is sent about them.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::reader::Reader;
 use super::{Error, checksum, ip};
@@ -18,6 +18,14 @@ pub enum Version {
 }
 
 impl Version {
+    #[must_use]
+    pub fn of(address: IpAddr) -> Version {
+        match address {
+            IpAddr::V4(_) => Version::V4,
+            IpAddr::V6(_) => Version::V6,
+        }
+    }
+
     /// The number in the IP header's protocol field.
     #[must_use]
     pub fn protocol(self) -> u8 {

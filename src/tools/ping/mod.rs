@@ -29,7 +29,7 @@ use probes::{Pace, Plan};
 use report::Event;
 use statistics::Wanted;
 use targets::Target;
-use watch::{Telling, Watch, version_of};
+use watch::{Telling, Watch};
 
 pub(crate) const TOOL: Tool = Tool {
     manual: Manual {
@@ -100,7 +100,7 @@ struct Arguments {
     /// How many requests to each host; without it until Ctrl-C, and a range is only searched
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Between requests to a host; seconds, or with a unit [default: 1]
+    /// Between requests to a host, in a search between any two; seconds, or with a unit [default: 1, in a search 0]
     #[arg(short, long, value_name = "SPAN", value_parser = interval)]
     interval: Option<Duration>,
     /// How long to wait for a reply [default: 2, in a search 0.5]
@@ -396,7 +396,7 @@ impl Arguments {
             source,
             interface: options.interface.clone(),
             payload_octets: usize::from(self.size),
-            packet_octets: (version_of(&peer) == Version::V4)
+            packet_octets: (Version::of(peer.ip()) == Version::V4)
                 .then_some(message + IPV4_HEADER_OCTETS),
         })
     }

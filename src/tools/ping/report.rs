@@ -38,6 +38,7 @@ pub(super) enum Event {
         rtt_ms: f64,
         duplicate: bool,
         /// Seconds since 1970, where asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
         wall: Option<f64>,
     },
     /// It has this ping's identifier, but does not count.

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 
 use super::targets::Target;
-use super::watch::{cannot_receive, version_of};
+use super::watch::cannot_receive;
 use super::{Arguments, SWEEP_TIMEOUT};
 use crate::cancel::Wake;
 use crate::clock;
@@ -210,7 +210,7 @@ impl Sweep<'_> {
     /// Whether the system took it, or never will.
     fn send(&mut self, index: u32, now: Instant) -> bool {
         let address = self.addresses.socket_address(index);
-        let version = version_of(&address);
+        let version = Version::of(address.ip());
         let sent_ns = u64::try_from((now - self.started).as_nanos()).unwrap_or(u64::MAX);
         let token = self.key.hash_one((index, sent_ns));
         self.payload[..8].copy_from_slice(&token.to_be_bytes());

@@ -88,7 +88,7 @@ impl<'a> Watch<'a> {
         let stagger = (plan.interval / count.max(1)).min(STAGGER_MAX);
         let mut opened = Vec::new();
         for (index, (name, address)) in (0..).zip(hosts) {
-            let version = version_of(&address);
+            let version = Version::of(address.ip());
             let socket = match sockets.iter().position(|socket| socket.version == version) {
                 Some(place) => place,
                 None => {
@@ -326,13 +326,6 @@ impl Host {
         if !self.address.ip().is_multicast() {
             self.probes.on_transmitted(sequence_number, at);
         }
-    }
-}
-
-pub(super) fn version_of(address: &SocketAddr) -> Version {
-    match address {
-        SocketAddr::V4(_) => Version::V4,
-        SocketAddr::V6(_) => Version::V6,
     }
 }
 

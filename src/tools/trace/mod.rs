@@ -283,6 +283,8 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
             let source = udp::source_towards(address, &options)?;
             let last = route.tracer.hops().last().map_or(0, |hop| hop.hop_limit);
             let cancel = &context.cancel;
+            // Late answers to the trace are none to the survey.
+            route.prober.reserve_keys(route.tracer.sent());
             Some(path::mtu::survey(&mut route.prober, source, last, cancel)?)
         }
         false => None,
