@@ -33,6 +33,7 @@ mod cause;
 mod cli;
 mod clock;
 mod duration;
+mod http;
 mod input;
 mod job;
 mod measure;

@@ -115,6 +115,7 @@ fn open(interactive: bool, options: &Options) -> io::Result<Shell> {
     let session = Arc::new(session);
     shell::start_signals(Arc::clone(&session))?;
     let context = Context {
+        neighbours: Arc::new(|_| None),
         out,
         input,
         cancel: Cancel::new()?,

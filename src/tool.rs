@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -59,9 +60,23 @@ pub(crate) struct Context {
     pub(crate) input: Input,
     pub(crate) cancel: Cancel,
     pub(crate) progress: Arc<Progress>,
+    pub(crate) neighbours: Neighbours,
 }
 
+/// Which other job of this shell listens on an address: its number and line.
+pub(crate) type Neighbours = Arc<dyn Fn(SocketAddr) -> Option<(u32, String)> + Send + Sync>;
+
 impl Context {
+    /// Why an address cannot be had, and who has it where that is a job of this shell.
+    pub(crate) fn with_neighbour(&self, error: impl Into<Error>, address: SocketAddr) -> Error {
+        match ((self.neighbours)(address), error.into()) {
+            (Some((id, line)), Error::Unavailable(text)) => Error::Unavailable(format!(
+                "{text}: job {id} has it ({line}); 'stop {id}' frees it, and -p 0 takes a free port"
+            )),
+            (_, error) => error,
+        }
+    }
+
     /// What `jobs` shows beside the job while it runs.
     pub(crate) fn summarize(&self, summary: String) {
         *self
@@ -101,6 +116,7 @@ pub(crate) struct Progress {
     ready: AtomicBool,
     ends_on_q: AtomicBool,
     listening: Mutex<Vec<SocketAddr>>,
+    grace: Mutex<Duration>,
     watchers: Mutex<Vec<Weak<Bell>>>,
 }
 
@@ -118,6 +134,15 @@ impl Progress {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How long it may take to end what it is doing when it is stopped.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        *self.grace.lock().unwrap_or_else(PoisonError::into_inner) = grace;
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        *self.grace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn is_ready(&self) -> bool {

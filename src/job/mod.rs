@@ -8,6 +8,7 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -218,7 +219,9 @@ impl JobTable {
                 awaited: false,
             }),
         });
+        let table = Arc::downgrade(self);
         let context = Context {
+            neighbours: Arc::new(move |address| table.upgrade()?.listens(address)),
             out: job.output.clone(),
             input: Input::new(Arc::clone(&self.desk), Arc::clone(job.output.journal())),
             cancel: job.cancel.clone(),
@@ -238,6 +241,19 @@ impl JobTable {
         .map_err(|error| cannot_start(&job.name, &error))?;
         jobs.insert(id, Arc::clone(&job));
         Ok(job)
+    }
+
+    /// The job that has this address.
+    fn listens(&self, wanted: SocketAddr) -> Option<(u32, String)> {
+        let overlaps = |has: &SocketAddr| {
+            has.port() == wanted.port()
+                && (has.ip() == wanted.ip()
+                    || has.ip().is_unspecified()
+                    || wanted.ip().is_unspecified())
+        };
+        let mut running = self.running().into_iter();
+        let job = running.find(|job| job.progress.listening().iter().any(overlaps))?;
+        Some((job.id, job.line.clone()))
     }
 
     fn end(&self, job: &Job, status: Status) {
@@ -283,7 +299,8 @@ impl JobTable {
         Ok(Wake::Ready)
     }
 
-    /// Stops the jobs and waits, two seconds at most; what has not ended then is stuck.
+    /// Stops the jobs and waits, two seconds longer than they are given at most; what has not
+    /// ended then is stuck.
     ///
     /// `told` hears of how many are waited for when it takes longer than a moment.
     pub(crate) fn stop(
@@ -302,7 +319,9 @@ impl JobTable {
             return Ok(());
         }
         told(running());
-        JobTable::wait(jobs, cancel, Some(began + STOP_WAIT_MAX), || running() == 0)?;
+        let grace = jobs.iter().map(|job| job.progress.grace()).max();
+        let patience = STOP_WAIT_MAX + grace.unwrap_or_default();
+        JobTable::wait(jobs, cancel, Some(began + patience), || running() == 0)?;
         for job in jobs {
             job.give_up();
         }

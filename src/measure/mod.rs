@@ -4,3 +4,4 @@ pub(crate) mod chart;
 pub(crate) mod figure;
 pub(crate) mod loss;
 pub(crate) mod rtt;
+pub(crate) mod size;

@@ -137,6 +137,23 @@ pub(crate) fn interface_mtu(address: IpAddr) -> usize {
     mtu.unwrap_or(ETHERNET).min(IP_MAX)
 }
 
+/// The addresses that clients can use for a server bound to this one.
+pub(crate) fn reachable_at(bound: IpAddr) -> Vec<IpAddr> {
+    if !bound.is_unspecified() {
+        return vec![bound];
+    }
+    let addresses = getifaddrs().into_iter().flatten();
+    let mut addresses: Vec<IpAddr> = addresses
+        .filter_map(|interface| socket_address(interface.address.as_ref()?))
+        .map(|address| address.ip())
+        .filter(|ip| (bound.is_ipv6() || ip.is_ipv4()) && !is_link_local(*ip))
+        .collect();
+    // The ones that others can use come first.
+    addresses.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6()));
+    addresses.dedup();
+    addresses
+}
+
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }

@@ -1,7 +1,7 @@
 //! TCP: connecting and listening, each ended by `stop` or a deadline.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
@@ -116,14 +116,50 @@ impl Connection {
 
 /// A listener that does not block.
 pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let cannot = |error| cannot_listen(address, "TCP", error);
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).map_err(cannot)?;
+    let listen = || {
+        let socket = bind(address, false)?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    listen().map_err(|error| cannot_listen(address, "TCP", error))
+}
+
+/// Several listeners of one address, among which the kernel divides the connections.
+pub(crate) fn listen_together(
+    mut address: SocketAddr,
+    count: usize,
+) -> Result<Vec<TcpListener>, Error> {
+    let mut listen = || {
+        // Another server that shares its port with its own kind would let us in, too, and lose
+        // half of its clients to us. To one that shares with nobody the port is taken.
+        let alone = bind(address, false)?;
+        address = alone.local_addr()?.as_socket().unwrap_or(address);
+        drop(alone);
+        let mut listeners = Vec::new();
+        for _ in 0..count.max(1) {
+            let socket = bind(address, true)?;
+            socket.listen(BACKLOG)?;
+            listeners.push(socket.into());
+        }
+        Ok(listeners)
+    };
+    listen().map_err(|error| cannot_listen(address, "TCP", error))
+}
+
+fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     // A server that was stopped may be started again at once.
-    socket.set_reuse_address(true).map_err(cannot)?;
-    socket.set_nonblocking(true).map_err(cannot)?;
-    socket.bind(&address.into()).map_err(cannot)?;
-    socket.listen(BACKLOG).map_err(cannot)?;
-    Ok(socket.into())
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    if address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        // `::` is all of this machine's addresses, IPv4 included.
+        let _ = socket.set_only_v6(false);
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// Gives an accepted connection a high number, because the line editor can only wait on low ones.

@@ -94,7 +94,10 @@ pub(crate) fn command(row: Row) -> clap::Command {
                 .action(ArgAction::SetTrue)
                 .help("Print one JSON object per event"),
         );
-    if is_job(row) {
+    let has_own_log = command
+        .get_arguments()
+        .any(|own| own.get_long() == Some("log"));
+    if is_job(row) && !has_own_log {
         command = command.arg(
             Arg::new("log")
                 .long("log")
@@ -107,9 +110,10 @@ pub(crate) fn command(row: Row) -> clap::Command {
     command
 }
 
-/// What `--log` names.
+/// What `--log` names, unless it is an option of the tool's own.
 pub(crate) fn log_path(row: Row, matches: &ArgMatches) -> Option<&PathBuf> {
-    is_job(row).then(|| matches.get_one("log")).flatten()
+    let named = is_job(row).then(|| matches.try_get_one("log"));
+    named?.ok().flatten()
 }
 
 /// Whether it gets a thread; the rest of the built-ins ends at once.

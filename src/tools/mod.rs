@@ -1,13 +1,14 @@
 //! The network tools. Adding one is a file, a `mod` line and a row here.
 
 mod ping;
+mod serve;
 mod trace;
 mod upper;
 
 use crate::net;
 use crate::tool::{Error, Tool};
 
-pub(crate) const TABLE: &[&Tool] = &[&ping::TOOL, &trace::TOOL, &upper::TOOL];
+pub(crate) const TABLE: &[&Tool] = &[&ping::TOOL, &serve::TOOL, &trace::TOOL, &upper::TOOL];
 
 impl From<net::Error> for Error {
     fn from(error: net::Error) -> Error {

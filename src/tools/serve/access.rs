@@ -1,0 +1,281 @@
+//! The access log: every request into the file, and as many lines as a person can follow to
+//! the job's output.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::clock;
+use crate::output::{self, Output, Printable};
+
+/// Written to the file at once.
+const BUFFER_OCTETS: usize = 64 << 10;
+/// A line is in the file after this long at the latest.
+pub(super) const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+/// Shown by each loop in one window; the rest is counted.
+const SHOWN_MAX: u32 = 100;
+const WINDOW: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    // The Common Log Format of NCSA httpd.
+    Common,
+    // The same with the fields Referer and User-Agent.
+    Combined,
+    Json,
+}
+
+/// One request and what was answered.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename = "request")]
+pub(super) struct Record<'a> {
+    pub(super) peer: IpAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<Cow<'a, str>>,
+    /// The first line of the request.
+    pub(super) request: Cow<'a, str>,
+    pub(super) status: u16,
+    /// Of the body, as far as it was sent.
+    pub(super) octets: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) referer: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user_agent: Option<Cow<'a, str>>,
+    pub(super) milliseconds: f64,
+    #[serde(skip)]
+    pub(super) began: Instant,
+    #[serde(skip)]
+    pub(super) format: Format,
+    #[serde(skip)]
+    pub(super) date: Arc<str>,
+}
+
+impl Record<'_> {
+    pub(super) fn into_owned(self) -> Record<'static> {
+        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
+        Record {
+            peer: self.peer,
+            user: self.user.map(owned),
+            request: owned(self.request),
+            referer: self.referer.map(owned),
+            user_agent: self.user_agent.map(owned),
+            status: self.status,
+            octets: self.octets,
+            milliseconds: self.milliseconds,
+            began: self.began,
+            format: self.format,
+            date: self.date,
+        }
+    }
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = self.peer.to_canonical();
+        let user = Escaped(self.user.as_deref().unwrap_or("-"));
+        let (date, request) = (&self.date, Escaped(&self.request));
+        write!(f, "{peer} - {user} [{date}] \"{request}\" {} ", self.status)?;
+        match self.octets {
+            0 => f.write_str("-")?,
+            octets => write!(f, "{octets}")?,
+        }
+        if self.format != Format::Common {
+            let referer = Escaped(self.referer.as_deref().unwrap_or("-"));
+            let agent = Escaped(self.user_agent.as_deref().unwrap_or("-"));
+            write!(f, " \"{referer}\" \"{agent}\"")?;
+        }
+        Ok(())
+    }
+}
+
+impl output::Event for Record<'_> {}
+
+/// So that nobody can forge a line or end a quoted field: what is not printable ASCII, and `"`
+/// and `\`, as `\x22`.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |octet: u8| matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\';
+        if self.0.bytes().all(is_plain) {
+            return f.write_str(self.0);
+        }
+        for octet in self.0.bytes() {
+            match is_plain(octet) {
+                true => write!(f, "{}", char::from(octet))?,
+                false => write!(f, "\\x{octet:02x}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A whole request head, as `--verbose` shows it.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "head")]
+struct Head {
+    peer: IpAddr,
+    head: String,
+}
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "From {}:", self.peer.to_canonical())?;
+        for line in self.head.trim_end().lines() {
+            write!(f, "\n  {}", Printable(line.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+impl output::Event for Head {}
+
+/// Requests that were too many to show.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "skipped_requests")]
+struct Skipped {
+    requests: u64,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "... and {} requests more (--log FILE has them all)",
+            self.requests
+        )
+    }
+}
+
+impl output::Event for Skipped {}
+
+/// One loop's.
+pub(super) struct AccessLog {
+    out: Output,
+    pub(super) format: Format,
+    file: Option<File>,
+    buffer: Vec<u8>,
+    flushed: Instant,
+    window: Instant,
+    shown: u32,
+    skipped: u64,
+}
+
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).open(path)
+}
+
+impl AccessLog {
+    pub(super) fn new(out: Output, format: Format, file: Option<File>, now: Instant) -> AccessLog {
+        AccessLog {
+            out,
+            format,
+            file,
+            buffer: Vec::new(),
+            flushed: now,
+            window: now,
+            shown: 0,
+            skipped: 0,
+        }
+    }
+
+    /// Whether a record would go anywhere.
+    pub(super) fn wants(&mut self, now: Instant) -> bool {
+        if self.file.is_some() || self.has_room(now) {
+            return true;
+        }
+        self.skipped += 1;
+        false
+    }
+
+    pub(super) fn record(&mut self, record: &Record, now: Instant) {
+        if self.file.is_some() {
+            let written = match self.format {
+                Format::Json => {
+                    let time = clock::stamp();
+                    serde_json::to_writer(&mut self.buffer, &Timed { record, time })
+                        .map_err(io::Error::from)
+                }
+                Format::Common | Format::Combined => write!(self.buffer, "{record}"),
+            };
+            // Writing to memory does not fail.
+            let _ = written;
+            self.buffer.push(b'\n');
+            if self.buffer.len() >= BUFFER_OCTETS {
+                self.flush(now);
+            }
+        }
+        if self.has_room(now) {
+            self.shown += 1;
+            self.out.emit(record);
+        } else {
+            self.skipped += 1;
+        }
+    }
+
+    pub(super) fn head(&mut self, peer: IpAddr, head: &[u8], now: Instant) {
+        if self.has_room(now) {
+            let head = String::from_utf8_lossy(head).into_owned();
+            self.out.emit(&Head { peer, head });
+        }
+    }
+
+    fn has_room(&mut self, now: Instant) -> bool {
+        if now >= self.window + WINDOW {
+            self.tell_skipped();
+            self.window = now;
+            self.shown = 0;
+        }
+        self.shown < SHOWN_MAX
+    }
+
+    fn tell_skipped(&mut self) {
+        if self.skipped > 0 {
+            let requests = std::mem::take(&mut self.skipped);
+            self.out.emit(&Skipped { requests });
+        }
+    }
+
+    /// When it should be looked at again, if at all.
+    pub(super) fn next_flush(&self) -> Option<Instant> {
+        let waits = !self.buffer.is_empty() || self.skipped > 0;
+        waits.then(|| self.flushed + FLUSH_INTERVAL)
+    }
+
+    /// Writes what waits.
+    pub(super) fn flush(&mut self, now: Instant) {
+        self.flushed = now;
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(&self.buffer)
+        {
+            let why = crate::cause::of(&error);
+            self.out.warn(format!("the access log is given up: {why}"));
+            self.file = None;
+        }
+        self.buffer.clear();
+        if now >= self.window + WINDOW {
+            self.tell_skipped();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.flush(clock::now());
+        self.tell_skipped();
+    }
+}
+
+#[derive(Serialize)]
+struct Timed<'a> {
+    #[serde(flatten)]
+    record: &'a Record<'a>,
+    time: String,
+}

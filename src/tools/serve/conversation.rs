@@ -1,0 +1,500 @@
+//! One connection's requests and answers: octets in, octets out, without its socket.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::access::{AccessLog, Record};
+use super::answer::{Answer, Body, Question, Response, answer};
+use super::library::Library;
+use super::metrics::{Counters, Metrics};
+use super::representation::Content;
+use super::site::Site;
+use super::transfer::{Framing, Outgoing};
+use crate::http::chunked::{Decoder, Part};
+use crate::http::head::{Scan, parse_request};
+use crate::http::request::{BodyLength, Request, interpret};
+use crate::http::{self, Refusal, Version};
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Shown in the log of what was no request.
+const SHOWN_OCTETS_MAX: usize = 200;
+
+/// What all connections of a loop use.
+pub(super) struct Desk {
+    pub(super) site: Arc<Site>,
+    pub(super) library: Library,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) log: AccessLog,
+    /// Answers on their way to one connection.
+    pub(super) out: Vec<u8>,
+    pub(super) now: Instant,
+    date: Date,
+    /// The server ends: every answer is its connection's last.
+    pub(super) drains: bool,
+}
+
+/// What changes once a second.
+struct Date {
+    wall: SystemTime,
+    second: Option<u64>,
+    /// The field lines of every answer.
+    fields: String,
+    /// As the access log has it.
+    local: Arc<str>,
+}
+
+impl Desk {
+    pub(super) fn new(
+        site: Arc<Site>,
+        metrics: Arc<Metrics>,
+        counters: Arc<Counters>,
+        log: AccessLog,
+        now: Instant,
+    ) -> Desk {
+        Desk {
+            site,
+            library: Library::default(),
+            metrics,
+            counters,
+            log,
+            out: Vec::new(),
+            now,
+            date: Date {
+                wall: SystemTime::UNIX_EPOCH,
+                second: None,
+                fields: String::new(),
+                local: "".into(),
+            },
+            drains: false,
+        }
+    }
+
+    pub(super) fn set_time(&mut self, now: Instant, wall: SystemTime) {
+        self.now = now;
+        self.date.wall = wall;
+        let since = wall.duration_since(SystemTime::UNIX_EPOCH);
+        let second = since.map_or(0, |since| since.as_secs());
+        if self.date.second != Some(second) {
+            self.date.second = Some(second);
+            let date =
+                httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+            self.date.fields = format!("Date: {date}\r\nServer: nsh\r\n");
+            let local = chrono::DateTime::<chrono::Local>::from(wall);
+            self.date.local = local.format("%d/%b/%Y:%H:%M:%S %z").to_string().into();
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Conversation {
+    scan: Scan,
+    receiving: Option<Box<Receiving>>,
+    held: Option<Box<Held>>,
+    /// Nothing that comes is read as a request any more.
+    pub(super) closes: bool,
+    /// Until the answer has been sent.
+    unlogged: Option<Box<Record<'static>>>,
+}
+
+/// A request whose body is on its way.
+struct Receiving {
+    head: Vec<u8>,
+    decoder: Option<Decoder>,
+    /// Of a body with a length.
+    left: u64,
+    body: Vec<u8>,
+}
+
+/// A request whose answer takes time.
+struct Held {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+pub(super) type Work = Box<dyn FnOnce(&Arc<Site>) -> Option<Response> + Send>;
+
+pub(super) enum Turn {
+    NeedsMore,
+    Answered,
+    /// The answer takes time; then [`Conversation::resume`].
+    Later(Work),
+}
+
+impl Conversation {
+    /// Whether a request has begun and not all of it has come.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.receiving.is_some()
+    }
+
+    /// Takes one request, or a part of one, off the front of `octets`: how much that was.
+    pub(super) fn turn(
+        &mut self,
+        octets: &[u8],
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &mut Outgoing,
+    ) -> (usize, Turn) {
+        if let Some(receiving) = self.receiving.take() {
+            return self.receive(receiving, octets, peer, desk, outgoing);
+        }
+        let found = match self.scan.find(octets, desk.site.limits.head_octets) {
+            Ok(Some(found)) => found,
+            Ok(None) => return (0, Turn::NeedsMore),
+            Err(refusal) => {
+                self.refuse(refusal, octets, peer, desk, outgoing);
+                return (octets.len(), Turn::Answered);
+            }
+        };
+        self.scan = Scan::default();
+        let (taken, head) = (found.end, &octets[found]);
+        let request = match parse_request(head).and_then(interpret) {
+            Ok(request) => request,
+            Err(refusal) => {
+                self.refuse(refusal, head, peer, desk, outgoing);
+                return (octets.len(), Turn::Answered);
+            }
+        };
+        if desk.site.verbose {
+            desk.log.head(peer.ip(), head, desk.now);
+        }
+        if request.body == BodyLength::None {
+            return (taken, self.ask(&request, head, &[], peer, desk, outgoing));
+        }
+        if let Err(refusal) = self.expect_body(&request, head, desk) {
+            self.refuse(refusal, head, peer, desk, outgoing);
+            return (octets.len(), Turn::Answered);
+        }
+        (taken, Turn::Answered)
+    }
+
+    fn expect_body(
+        &mut self,
+        request: &Request,
+        head: &[u8],
+        desk: &mut Desk,
+    ) -> Result<(), Refusal> {
+        let (decoder, left) = match request.body {
+            BodyLength::Octets(octets) if octets > desk.site.limits.body_octets => {
+                return Err(TOO_LARGE);
+            }
+            BodyLength::Octets(octets) => (None, octets),
+            BodyLength::Chunked | BodyLength::None => (Some(Decoder::new()), 0),
+        };
+        if request.expects_continue {
+            let is_taken = desk.site.echoes && matches!(request.head.method, b"POST" | b"PUT");
+            if !is_taken {
+                // The client need not send it; what it sends all the same cannot be told from
+                // a further request.
+                return Err(Refusal {
+                    status: 405,
+                    why: "This server takes no bodies",
+                });
+            }
+            desk.out.extend_from_slice(CONTINUE);
+        }
+        self.receiving = Some(Box::new(Receiving {
+            head: head.to_vec(),
+            decoder,
+            left,
+            body: Vec::new(),
+        }));
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        mut receiving: Box<Receiving>,
+        octets: &[u8],
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &mut Outgoing,
+    ) -> (usize, Turn) {
+        let limit = desk.site.limits.body_octets;
+        let (taken, is_whole) = match receiving.take(octets, limit, desk.site.echoes) {
+            Ok(progress) => progress,
+            Err(refusal) => {
+                self.refuse(refusal, &receiving.head, peer, desk, outgoing);
+                return (octets.len(), Turn::Answered);
+            }
+        };
+        if !is_whole {
+            self.receiving = Some(receiving);
+            return (taken, Turn::NeedsMore);
+        }
+        let Receiving { head, body, .. } = *receiving;
+        match parse_request(&head).and_then(interpret) {
+            Ok(request) => (
+                taken,
+                self.ask(&request, &head, &body, peer, desk, outgoing),
+            ),
+            Err(_) => (taken, Turn::Answered),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        request: &Request,
+        head: &[u8],
+        body: &[u8],
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &mut Outgoing,
+    ) -> Turn {
+        let question = Question {
+            request,
+            head,
+            body,
+            now: (desk.now, desk.date.wall),
+        };
+        match answer(
+            &desk.site,
+            &mut desk.library,
+            &desk.metrics,
+            &question,
+            true,
+        ) {
+            Answer::Now(response) => {
+                self.respond(Some(request), head, response, peer, desk, outgoing);
+                Turn::Answered
+            }
+            Answer::Later(work) => {
+                let (head, body) = (head.to_vec(), body.to_vec());
+                self.held = Some(Box::new(Held { head, body }));
+                Turn::Later(work)
+            }
+        }
+    }
+
+    /// The work that took time is done.
+    pub(super) fn resume(
+        &mut self,
+        response: Option<Response>,
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &mut Outgoing,
+    ) {
+        let Some(held) = self.held.take() else {
+            return;
+        };
+        let Ok(request) = parse_request(&held.head).and_then(interpret) else {
+            return;
+        };
+        let question = Question {
+            request: &request,
+            head: &held.head,
+            body: &held.body,
+            now: (desk.now, desk.date.wall),
+        };
+        let again = |desk: &mut Desk| match answer(
+            &desk.site,
+            &mut desk.library,
+            &desk.metrics,
+            &question,
+            false,
+        ) {
+            Answer::Now(response) => response,
+            Answer::Later(_) => Response::error(503, "The server is busy."),
+        };
+        let response = response.unwrap_or_else(|| again(desk));
+        self.respond(Some(&request), &held.head, response, peer, desk, outgoing);
+    }
+
+    /// Answers what was no valid request, or came too slowly.
+    pub(super) fn refuse(
+        &mut self,
+        refusal: Refusal,
+        octets: &[u8],
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &mut Outgoing,
+    ) {
+        self.receiving = None;
+        let response = Response::refusal(refusal);
+        self.respond(None, octets, response, peer, desk, outgoing);
+    }
+
+    fn respond(
+        &mut self,
+        request: Option<&Request>,
+        head: &[u8],
+        response: Response,
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &mut Outgoing,
+    ) {
+        let version = request.map_or(Version::Http11, |request| request.head.version);
+        let is_head = request.is_some_and(|request| request.head.method == b"HEAD");
+        let persists = request.is_some_and(|request| request.persists);
+        let framing = match version {
+            Version::Http11 => Framing::Chunked,
+            Version::Http10 => Framing::Close,
+        };
+        let ends = matches!(response.body, Body::Stream(_)) && framing == Framing::Close;
+        self.closes |= response.closes || !persists || ends || desk.drains;
+        write_head(&response, framing, self.closes, desk);
+        if version == Version::Http10 && !self.closes {
+            desk.out.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        desk.out.extend_from_slice(b"\r\n");
+        let mut octets = 0;
+        match response.body {
+            Body::None => {}
+            _ if is_head => {}
+            Body::Octets(body) => {
+                octets = body.len() as u64;
+                desk.out.extend_from_slice(&body);
+            }
+            Body::Whole(page) => match &page.content {
+                Content::Memory(body) => {
+                    octets = body.len() as u64;
+                    desk.out.extend_from_slice(body);
+                }
+                Content::File(_) => {
+                    let whole = 0..page.size;
+                    outgoing.push_part(super::answer::Part::File(page, whole));
+                }
+            },
+            Body::Parts(parts) => parts.into_iter().for_each(|part| outgoing.push_part(part)),
+            Body::Stream(entries) => outgoing.push_stream(entries, framing),
+        }
+        desk.counters.count_answer(response.status);
+        desk.counters.octets.add(octets);
+        self.log(
+            request,
+            head,
+            (response.status, octets),
+            peer,
+            desk,
+            outgoing,
+        );
+    }
+
+    fn log(
+        &mut self,
+        request: Option<&Request>,
+        head: &[u8],
+        (status, octets): (u16, u64),
+        peer: SocketAddr,
+        desk: &mut Desk,
+        outgoing: &Outgoing,
+    ) {
+        if !desk.log.wants(desk.now) {
+            return;
+        }
+        let field = |name| {
+            let value = request.and_then(|request| request.head.fields.first(name));
+            value.map(String::from_utf8_lossy)
+        };
+        let user = request.and_then(|request| desk.site.user(&request.head.fields).ok()?);
+        let end = head.iter().position(|octet| matches!(octet, b'\r' | b'\n'));
+        let end = end.unwrap_or(head.len());
+        let shown = match request {
+            Some(_) => end,
+            None => end.min(SHOWN_OCTETS_MAX),
+        };
+        let record = Record {
+            peer: peer.ip(),
+            user: user.map(|user| Cow::Owned(user.to_owned())),
+            request: String::from_utf8_lossy(&head[..shown]),
+            status,
+            octets,
+            referer: field("referer"),
+            user_agent: field("user-agent"),
+            began: desk.now,
+            milliseconds: 0.0,
+            format: desk.log.format,
+            date: Arc::clone(&desk.date.local),
+        };
+        match outgoing.is_empty() {
+            true => desk.log.record(&record, desk.now),
+            false => self.unlogged = Some(Box::new(record.into_owned())),
+        }
+    }
+
+    /// The answer has been sent, or as much of it as the client took.
+    pub(super) fn sent(&mut self, octets: u64, desk: &mut Desk) {
+        if let Some(mut record) = self.unlogged.take() {
+            record.octets += octets;
+            record.milliseconds = desk.now.duration_since(record.began).as_secs_f64() * 1e3;
+            desk.log.record(&record, desk.now);
+        }
+        desk.counters.octets.add(octets);
+    }
+}
+
+const TOO_LARGE: Refusal = Refusal {
+    status: 413,
+    why: "the body is larger than this server takes",
+};
+
+impl Receiving {
+    /// How much of `octets` it took, and whether the body is whole.
+    fn take(
+        &mut self,
+        octets: &[u8],
+        octets_max: u64,
+        keeps: bool,
+    ) -> Result<(usize, bool), Refusal> {
+        let Some(decoder) = &mut self.decoder else {
+            let count = octets
+                .len()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.left -= count as u64;
+            if keeps {
+                self.body.extend_from_slice(&octets[..count]);
+            }
+            return Ok((count, self.left == 0));
+        };
+        let mut at = 0;
+        loop {
+            let invalid = |_| Refusal {
+                status: 400,
+                why: "the chunked coding of the body is not valid",
+            };
+            let (taken, part) = decoder.decode(&octets[at..]).map_err(invalid)?;
+            at += taken;
+            match part {
+                Part::More => return Ok((at, false)),
+                Part::End => return Ok((at, true)),
+                Part::Data(data) => {
+                    self.left += data.len() as u64;
+                    if self.left > octets_max {
+                        return Err(TOO_LARGE);
+                    }
+                    if keeps {
+                        self.body.extend_from_slice(data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All but the empty line.
+fn write_head(response: &Response, framing: Framing, closes: bool, desk: &mut Desk) {
+    let out = &mut desk.out;
+    if response.status == 200 {
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    } else {
+        let (status, reason) = (response.status, http::reason(response.status));
+        out.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
+    }
+    out.extend_from_slice(desk.date.fields.as_bytes());
+    out.extend_from_slice(&response.fields);
+    match &response.body {
+        Body::None | Body::Parts(_) => {}
+        Body::Octets(body) => {
+            out.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+        }
+        Body::Whole(page) => out.extend_from_slice(&page.whole),
+        Body::Stream(_) if framing == Framing::Close => {}
+        Body::Stream(_) => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(&desk.site.fields);
+    if closes {
+        out.extend_from_slice(b"Connection: close\r\n");
+    }
+}

@@ -1,0 +1,293 @@
+//! `serve`: a static web server, HTTP/1.1 and HTTPS.
+//!
+//! Loops, one for each processor, have a listener and connections of their own
+//! ([`worker`]); what would hold them up goes to a pool of threads ([`pool`]). A connection's
+//! octets become requests in [`conversation`], and requests responses in [`answer`].
+
+mod access;
+mod answer;
+mod arguments;
+mod connection;
+mod conversation;
+mod entry;
+mod folder;
+mod library;
+mod listing;
+mod metrics;
+mod page;
+mod path;
+mod pool;
+mod qr;
+mod representation;
+mod root;
+mod site;
+mod table;
+mod tls;
+mod transfer;
+mod worker;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use mio::net::TcpListener;
+use serde::Serialize;
+
+use access::AccessLog;
+use arguments::Arguments;
+use conversation::Desk;
+use metrics::{Counters, Metrics, Sum};
+use pool::Pool;
+use site::Site;
+use worker::{Mailbox, Shared, Worker};
+
+use crate::measure::size;
+use crate::net::{self, tcp};
+use crate::output::{self, Tone};
+use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
+use crate::{cause, clock};
+
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
+/// After the grace period, for the loops to end.
+const END_INTERVAL: Duration = Duration::from_millis(5);
+
+pub(crate) const TOOL: Tool = Tool {
+    manual: Manual {
+        name: "serve",
+        summary: "serve files over HTTP and HTTPS",
+        group: Group::Network,
+        examples: &[
+            Example {
+                line: "serve",
+                what: "./www, or this folder, on http://127.0.0.1:8080/",
+            },
+            Example {
+                line: "serve ~/photos -b 0.0.0.0 --qr",
+                what: "to the phones around",
+            },
+            Example {
+                line: "serve -p 0 --log access.log --log-format combined",
+                what: "on a free port, with an access log",
+            },
+            Example {
+                line: "serve --tls-cert cert.pem --tls-key key.pem -p 8443",
+                what: "HTTPS",
+            },
+            Example {
+                line: "serve dist --spa --compress --cache '*.js=86400'",
+                what: "a built web application",
+            },
+        ],
+        statuses: &[
+            (Status::UNAVAILABLE, "the port is taken"),
+            (Status::NOT_PERMITTED, "this user may not use the port"),
+        ],
+        command: Arguments::command,
+    },
+    run,
+    kind: |_| Kind::Server,
+};
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "listening")]
+struct Listening {
+    folder: String,
+    address: String,
+    urls: Vec<String>,
+    reach: &'static str,
+    #[serde(skip)]
+    qr: Option<String>,
+}
+
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (folder, urls) = (&self.folder, self.urls.join(" "));
+        write!(f, "serving {folder} at {urls}, reachable {}", self.reach)?;
+        match &self.qr {
+            Some(qr) => write!(f, "\n{qr}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl output::Event for Listening {
+    fn tone(&self) -> Tone {
+        Tone::Good
+    }
+}
+
+fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
+    let arguments =
+        Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    let tls = tls::acceptor(context, &arguments)?;
+    let password = tls::password(context, &arguments)?;
+    let server = Server::start(context, &arguments, tls, password)?;
+    context.progress.set_grace(arguments.grace);
+    let is_stopped = server.attend(context);
+    server.stop(arguments.grace);
+    is_stopped?;
+    Err(Error::Cancelled)
+}
+
+struct Server {
+    shared: Arc<Shared>,
+    metrics: Arc<Metrics>,
+    loops: Vec<(Arc<Mailbox>, JoinHandle<std::io::Result<()>>)>,
+}
+
+impl Server {
+    fn start(
+        context: &Context,
+        arguments: &Arguments,
+        tls: Option<Arc<native_tls::TlsAcceptor>>,
+        password: Option<String>,
+    ) -> Result<Server, Error> {
+        let site = Arc::new(Site::new(arguments, password)?);
+        let log = arguments.log.as_deref().map(access::open).transpose();
+        let log = log.map_err(|error| {
+            let why = cause::of(&error);
+            Error::Usage(format!("cannot write the access log: {why}"))
+        })?;
+        let count = arguments.threads.map_or_else(processors, usize::from);
+        let wanted = SocketAddr::new(arguments.bind, arguments.port);
+        let listeners = tcp::listen_together(wanted, count)
+            .map_err(|error| context.with_neighbour(error, wanted))?;
+        let address = listeners[0].local_addr().unwrap_or(wanted);
+        let now = clock::now();
+        let metrics = Arc::new(Metrics {
+            loops: (0..count).map(|_| Arc::default()).collect(),
+            started: now,
+        });
+        let shared = Arc::new(Shared {
+            site: Arc::clone(&site),
+            pool: Pool::default(),
+            tls,
+            open: AtomicUsize::new(0),
+            clients: Mutex::new(HashMap::new()),
+            drains: AtomicBool::new(false),
+            is_cut: AtomicBool::new(false),
+        });
+        let mut server = Server {
+            shared,
+            metrics: Arc::clone(&metrics),
+            loops: Vec::new(),
+        };
+        for (listener, counters) in listeners.into_iter().zip(&metrics.loops) {
+            let file = log.as_ref().and_then(|file| file.try_clone().ok());
+            let out = context.out.clone();
+            let log = AccessLog::new(out, arguments.log_format, file, now);
+            let desk = server.desk(counters, log);
+            server.start_loop(TcpListener::from_std(listener), desk)?;
+        }
+        context.ready(&[address], &listening(arguments, address));
+        Ok(server)
+    }
+
+    fn desk(&self, counters: &Arc<Counters>, log: AccessLog) -> Desk {
+        let (site, metrics) = (Arc::clone(&self.shared.site), Arc::clone(&self.metrics));
+        Desk::new(site, metrics, Arc::clone(counters), log, clock::now())
+    }
+
+    fn start_loop(&mut self, listener: TcpListener, desk: Desk) -> Result<(), Error> {
+        let cannot = |error: std::io::Error| {
+            Error::Unavailable(format!("cannot start the server: {}", cause::of(&error)))
+        };
+        let worker = Worker::new(Arc::clone(&self.shared), listener, desk).map_err(cannot)?;
+        let mailbox = worker.mailbox();
+        let thread = thread::Builder::new().name(format!("serve-{}", self.loops.len()));
+        let handle = thread.spawn(move || worker.run()).map_err(cannot)?;
+        self.loops.push((mailbox, handle));
+        Ok(())
+    }
+
+    /// Tells how it goes, until the job is stopped.
+    fn attend(&self, context: &Context) -> Result<(), Error> {
+        let mut last = Sum::default();
+        context.summarize(summary(&last, 0));
+        loop {
+            match context.cancel.sleep_until(clock::now() + SUMMARY_INTERVAL) {
+                Ok(()) => {}
+                Err(_) => return Ok(()),
+            }
+            if self.loops.iter().any(|(_, thread)| thread.is_finished()) {
+                let what = "one of the server's loops has ended".to_owned();
+                return Err(Error::Unavailable(what));
+            }
+            let sum = self.metrics.sum();
+            context.summarize(summary(&sum, sum.requests - last.requests));
+            last = sum;
+        }
+    }
+
+    /// The port is free at once; answers may go on for the grace period.
+    fn stop(self, grace: Duration) {
+        self.shared.drains.store(true, Ordering::SeqCst);
+        let end = clock::now() + grace;
+        let is_running = || self.loops.iter().any(|(_, thread)| !thread.is_finished());
+        self.wake();
+        while is_running() && clock::now() < end {
+            thread::park_timeout(END_INTERVAL);
+        }
+        self.shared.is_cut.store(true, Ordering::SeqCst);
+        self.wake();
+        for (_, thread) in self.loops {
+            let _ = thread.join();
+        }
+    }
+
+    fn wake(&self) {
+        for (mailbox, _) in &self.loops {
+            mailbox.wake();
+        }
+    }
+}
+
+fn processors() -> usize {
+    const LOOPS_MAX: usize = 16;
+    thread::available_parallelism().map_or(1, |count| count.get().min(LOOPS_MAX))
+}
+
+fn summary(sum: &Sum, per_second: u64) -> String {
+    let mut text = format!(
+        "{} connections, {} requests ({per_second}/s), {}",
+        sum.open,
+        sum.requests,
+        size::human(sum.octets)
+    );
+    for (class, count) in sum.classes.iter().enumerate() {
+        if *count > 0 {
+            text.push_str(&format!(", {}xx {count}", class + 1));
+        }
+    }
+    text
+}
+
+fn listening(arguments: &Arguments, address: SocketAddr) -> Listening {
+    let scheme = if arguments.is_tls() { "https" } else { "http" };
+    let urls: Vec<String> = net::reachable_at(address.ip())
+        .into_iter()
+        .map(|ip| format!("{scheme}://{}/", SocketAddr::new(ip, address.port())))
+        .collect();
+    let beyond = |ip: &IpAddr| !ip.is_loopback();
+    let shared = net::reachable_at(address.ip())
+        .into_iter()
+        .position(|ip| beyond(&ip));
+    Listening {
+        folder: arguments.folder().display().to_string(),
+        address: address.to_string(),
+        reach: if address.ip().is_loopback() {
+            "from this machine only"
+        } else {
+            "by whoever reaches this machine"
+        },
+        qr: shared
+            .filter(|_| arguments.qr)
+            .and_then(|at| qr::draw(&urls[at])),
+        urls,
+    }
+}

@@ -1,0 +1,293 @@
+//! What is served and how: the arguments, read once and shared by all loops.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::arguments::Arguments;
+use super::representation::{Identity, Representation};
+use super::root::Root;
+use crate::cause;
+use crate::http::head::{Fields, is_token, is_value_octet};
+use crate::tool::Error;
+
+/// Files whose compressed form is kept.
+const COMPRESSED_MAX: usize = 256;
+
+pub(super) struct Site {
+    pub(super) root: Root,
+    pub(super) index: Vec<String>,
+    media_types: HashMap<String, String>,
+    cache: Vec<(glob::Pattern, u64)>,
+    pub(super) shows_hidden: bool,
+    pub(super) is_single_page: bool,
+    pub(super) is_pretty: bool,
+    pub(super) lists: bool,
+    pub(super) compresses: bool,
+    pub(super) echoes: bool,
+    pub(super) measures: bool,
+    pub(super) cookie: Option<String>,
+    pub(super) cors: Option<String>,
+    /// `None`: whatever name the client knows the server by.
+    hosts: Option<Vec<String>>,
+    credentials: Option<Credentials>,
+    /// Field lines that go with every answer.
+    pub(super) fields: Vec<u8>,
+    /// The server's own pages have a stricter policy of their own.
+    pub(super) has_policy: bool,
+    pub(super) is_tls: bool,
+    pub(super) verbose: bool,
+    pub(super) limits: Limits,
+    compressed: Mutex<HashMap<Identity, Arc<Representation>>>,
+}
+
+pub(super) struct Limits {
+    pub(super) connections: usize,
+    pub(super) per_client: usize,
+    pub(super) head_octets: usize,
+    pub(super) body_octets: u64,
+    pub(super) head_time: Duration,
+    pub(super) idle_time: Duration,
+    pub(super) stall_time: Duration,
+    /// Octets a second for each connection.
+    pub(super) rate: Option<u64>,
+}
+
+struct Credentials {
+    user: String,
+    /// Of `user:password`: comparing digests tells nothing of the length.
+    digest: [u8; 32],
+}
+
+impl Site {
+    pub(super) fn new(arguments: &Arguments, password: Option<String>) -> Result<Site, Error> {
+        let folder = arguments.folder();
+        let root = Root::open(&folder).map_err(|error| {
+            let why = cause::of(&error);
+            Error::Usage(format!("cannot serve {}: {why}", folder.display()))
+        })?;
+        let credentials = arguments.auth.as_ref().zip(password);
+        let credentials = credentials.map(|(user, password)| Credentials {
+            user: user.clone(),
+            digest: Sha256::digest(format!("{user}:{password}")).into(),
+        });
+        // Behind a name of somebody's own, a page of his in a browser here could read a server
+        // that only this machine reaches (DNS rebinding).
+        let guarded = arguments.bind.is_loopback() || !arguments.allow_host.is_empty();
+        Ok(Site {
+            root,
+            index: arguments.index.clone(),
+            media_types: arguments.mime.iter().cloned().collect(),
+            cache: arguments.cache.clone(),
+            shows_hidden: arguments.hidden,
+            is_single_page: arguments.spa,
+            is_pretty: arguments.pretty,
+            lists: !arguments.no_listing,
+            compresses: arguments.compress,
+            echoes: arguments.echo,
+            measures: arguments.metrics,
+            cookie: arguments.cookie.clone(),
+            cors: arguments.cors.clone(),
+            hosts: guarded.then(|| arguments.allow_host.clone()),
+            credentials,
+            fields: fields(arguments),
+            has_policy: arguments.secure,
+            is_tls: arguments.is_tls(),
+            verbose: arguments.verbose,
+            limits: Limits {
+                connections: arguments.max_connections,
+                per_client: arguments.max_per_client,
+                head_octets: arguments.max_header,
+                body_octets: arguments.max_body,
+                head_time: arguments.header_timeout,
+                idle_time: arguments.idle_timeout,
+                stall_time: arguments.write_timeout,
+                rate: arguments.rate,
+            },
+            compressed: Mutex::default(),
+        })
+    }
+
+    /// Of a file's name; `None`: its octets must tell.
+    pub(super) fn media_type(&self, name: &[u8]) -> Option<String> {
+        let name = String::from_utf8_lossy(name);
+        let extension = name.rsplit('/').next()?.rsplit_once('.')?.1;
+        let own = self.media_types.get(&extension.to_ascii_lowercase());
+        let media_type = match own {
+            Some(own) => own.clone(),
+            None => mime_guess::from_ext(extension).first_raw()?.to_owned(),
+        };
+        let is_text = media_type.starts_with("text/") && !media_type.contains("charset");
+        Some(match is_text {
+            true => format!("{media_type}; charset=utf-8"),
+            false => media_type,
+        })
+    }
+
+    /// How long clients may keep what lies at this path.
+    pub(super) fn cached_for(&self, path: &[u8]) -> Option<u64> {
+        let path = String::from_utf8_lossy(path);
+        let path = path.trim_start_matches('/');
+        let rule = |(pattern, _): &&(glob::Pattern, u64)| {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            pattern.matches(path) || pattern.matches(name)
+        };
+        self.cache.iter().find(rule).map(|(_, seconds)| *seconds)
+    }
+
+    /// Whether it answers to this host name, which may be an address.
+    pub(super) fn is_host(&self, host: &[u8]) -> bool {
+        let Some(others) = &self.hosts else {
+            return true;
+        };
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        let host = host.trim_end_matches('.');
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let is_loopback = address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+        is_loopback
+            || host == "localhost"
+            || host.ends_with(".localhost")
+            || others.iter().any(|other| other.eq_ignore_ascii_case(host))
+    }
+
+    /// Who asks; `Err` where nobody may without saying so.
+    pub(super) fn user(&self, fields: &Fields) -> Result<Option<&str>, ()> {
+        let Some(credentials) = &self.credentials else {
+            return Ok(None);
+        };
+        let given = fields.first("authorization").and_then(decode_basic);
+        let digest: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
+        match bool::from(digest.ct_eq(&credentials.digest)) {
+            true => Ok(Some(&credentials.user)),
+            false => Err(()),
+        }
+    }
+
+    pub(super) fn compressed(&self, identity: &Identity) -> Option<Arc<Representation>> {
+        let compressed = self.compressed.lock();
+        let compressed = compressed.unwrap_or_else(PoisonError::into_inner);
+        compressed.get(identity).map(Arc::clone)
+    }
+
+    pub(super) fn keep_compressed(&self, representation: Representation) {
+        let compressed = self.compressed.lock();
+        let mut compressed = compressed.unwrap_or_else(PoisonError::into_inner);
+        if compressed.len() >= COMPRESSED_MAX {
+            compressed.clear();
+        }
+        compressed.insert(representation.identity, Arc::new(representation));
+    }
+}
+
+/// RFC 7617.
+fn decode_basic(field: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, credentials) = field.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    STANDARD.decode(credentials.trim_ascii()).ok()
+}
+
+fn fields(arguments: &Arguments) -> Vec<u8> {
+    let mut fields = "X-Content-Type-Options: nosniff\r\n".to_owned();
+    if arguments.secure {
+        fields.push_str(
+            "X-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n\
+             Cross-Origin-Opener-Policy: same-origin\r\n",
+        );
+        if arguments.is_tls() {
+            fields.push_str("Strict-Transport-Security: max-age=31536000\r\n");
+        }
+    }
+    if let Some(origin) = &arguments.cors {
+        fields.push_str(&format!(
+            "Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: \
+             Accept-Ranges, Content-Encoding, Content-Length, Content-Range, ETag\r\n"
+        ));
+        if origin != "*" {
+            fields.push_str("Vary: Origin\r\n");
+        }
+    }
+    for (name, value) in &arguments.header {
+        fields.push_str(&format!("{name}: {value}\r\n"));
+    }
+    fields.into()
+}
+
+/// `Name: value`, of `--header`. What the server says of the message itself is its own matter.
+pub(super) fn parse_field(text: &str) -> Result<(String, String), String> {
+    const OWN: [&str; 6] = [
+        "connection",
+        "content-length",
+        "content-range",
+        "date",
+        "transfer-encoding",
+        "content-encoding",
+    ];
+    let (name, value) = text.split_once(':').ok_or("write 'Name: value'")?;
+    let value = value.trim();
+    if !is_token(name.as_bytes()) {
+        return Err("the name must be letters, digits and hyphens".to_owned());
+    }
+    if !value.bytes().all(is_value_octet) {
+        return Err("the value must be one line without control characters".to_owned());
+    }
+    if OWN.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(format!("{name} is set by the server"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `glob=seconds`, of `--cache`.
+pub(super) fn parse_cache(text: &str) -> Result<(glob::Pattern, u64), String> {
+    let (pattern, seconds) = text.rsplit_once('=').ok_or("write GLOB=SECONDS")?;
+    let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
+    let seconds = seconds.parse().map_err(|_| "write whole seconds")?;
+    Ok((pattern, seconds))
+}
+
+/// `extension=type`, of `--mime`.
+pub(super) fn parse_media_type(text: &str) -> Result<(String, String), String> {
+    let (extension, media_type) = text.split_once('=').ok_or("write EXTENSION=TYPE/SUBTYPE")?;
+    let is_type = media_type
+        .split_once('/')
+        .is_some_and(|(kind, _)| is_token(kind.as_bytes()));
+    if !is_type || !media_type.bytes().all(is_value_octet) {
+        return Err("a media type looks like text/plain".to_owned());
+    }
+    let extension = extension.trim_start_matches('.').to_ascii_lowercase();
+    Ok((extension, media_type.to_owned()))
+}
+
+pub(super) fn parse_cookie(text: &str) -> Result<String, &'static str> {
+    match is_token(text.as_bytes()) {
+        true => Ok(text.to_owned()),
+        false => Err("a cookie's name has letters, digits and hyphens"),
+    }
+}
+
+/// `512`, `100K`, `1M`, `2G`.
+pub(super) fn parse_octets(text: &str) -> Result<u64, &'static str> {
+    const INVALID: &str = "write octets (512) or a unit (100K, 1M, 2G)";
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        _ => return Err(INVALID),
+    };
+    let number: u64 = digits.parse().map_err(|_| INVALID)?;
+    number
+        .checked_mul(unit)
+        .filter(|octets| *octets > 0)
+        .ok_or(INVALID)
+}

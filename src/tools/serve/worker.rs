@@ -1,0 +1,460 @@
+//! One of the server's loops: a listener of its own, and its connections.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use native_tls::{HandshakeError, TlsAcceptor};
+use nix::errno::Errno;
+
+use super::answer::Response;
+use super::connection::{Connection, Errand, Fate};
+use super::conversation::Desk;
+use super::pool::Pool;
+use super::site::Site;
+use super::transfer::{Handshake, Transport};
+use crate::clock;
+use crate::net::tcp;
+
+const LISTENER: Token = Token(usize::MAX);
+const MAILBOX: Token = Token(usize::MAX - 1);
+/// Accepted before connections get their turn.
+const ACCEPTED_MAX: usize = 64;
+/// Connections beyond the limit that are told so; still more are closed at once.
+const TURNED_AWAY_MAX: usize = 1024;
+const SCRATCH_OCTETS: usize = 32 << 10;
+/// Deadlines are looked at no more often.
+const TICK: Duration = Duration::from_millis(250);
+/// How often a connection with `--rate` sends.
+const RATE_TICK: Duration = Duration::from_millis(20);
+
+/// What the loops have in common.
+pub(super) struct Shared {
+    pub(super) site: Arc<Site>,
+    pub(super) pool: Pool,
+    pub(super) tls: Option<Arc<TlsAcceptor>>,
+    pub(super) open: AtomicUsize,
+    pub(super) clients: Mutex<HashMap<IpAddr, usize>>,
+    /// No new connections, and the ones there are get their last answer.
+    pub(super) drains: AtomicBool,
+    /// Nothing more is sent.
+    pub(super) is_cut: AtomicBool,
+}
+
+/// Where threads of the pool bring connections back, and how the loop is woken.
+pub(super) struct Mailbox {
+    returned: Mutex<Vec<Return>>,
+    waker: Waker,
+}
+
+struct Return {
+    slot: usize,
+    connection: Box<Connection>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Transferred,
+    Worked(Option<Response>),
+    /// The handshake goes on, or is done.
+    Shaken,
+    Failed,
+}
+
+impl Mailbox {
+    pub(super) fn wake(&self) {
+        let _ = self.waker.wake();
+    }
+
+    fn put(&self, returned: Return) {
+        let mut all = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(returned);
+        drop(all);
+        self.wake();
+    }
+}
+
+enum Slot {
+    Free,
+    Here(Box<Connection>),
+    /// In a thread of the pool; whether something happened on it meanwhile.
+    Away(SocketAddr, bool),
+}
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    desk: Desk,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    mailbox: Arc<Mailbox>,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// Connections with more to do.
+    again: Vec<usize>,
+    paused: Vec<usize>,
+    accepts_again: bool,
+    /// Given up for a moment when there are no more descriptors.
+    spare: Option<File>,
+    scratch: Vec<u8>,
+    /// No deadline is earlier.
+    next_deadline: Option<Instant>,
+    ticked: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        mut listener: TcpListener,
+        desk: Desk,
+    ) -> io::Result<Worker> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), MAILBOX)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        Ok(Worker {
+            shared,
+            ticked: desk.now,
+            desk,
+            poll,
+            listener: Some(listener),
+            mailbox: Arc::new(Mailbox {
+                returned: Mutex::default(),
+                waker,
+            }),
+            slots: Vec::new(),
+            free: Vec::new(),
+            again: Vec::new(),
+            paused: Vec::new(),
+            accepts_again: false,
+            spare: File::open("/dev/null").ok(),
+            scratch: vec![0; SCRATCH_OCTETS],
+            next_deadline: None,
+        })
+    }
+
+    pub(super) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.mailbox)
+    }
+
+    /// Until the server ends and no connection is left.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(512);
+        loop {
+            let wait = self.wait();
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let (now, wall) = clock::now_and_wall();
+            self.desk.set_time(now, wall);
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accepts_again = true,
+                    MAILBOX => {}
+                    Token(slot) => match self.slots.get_mut(slot) {
+                        Some(Slot::Here(connection)) => {
+                            connection.is_readable |= event.is_readable();
+                            connection.has_ended |= event.is_read_closed();
+                            self.advance(slot);
+                        }
+                        Some(Slot::Away(_, woken)) => *woken = true,
+                        Some(Slot::Free) | None => {}
+                    },
+                }
+            }
+            self.take_returned();
+            for slot in std::mem::take(&mut self.again) {
+                self.advance(slot);
+            }
+            if std::mem::take(&mut self.accepts_again) {
+                self.accept();
+            }
+            self.tick();
+            if self.shared.drains.load(Ordering::SeqCst) && self.drain() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        if self.accepts_again || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let tick = self.next_deadline.map(|at| at.max(self.ticked + TICK));
+        let rate = (!self.paused.is_empty()).then(|| self.desk.now + RATE_TICK);
+        let next = [tick, rate, self.desk.log.next_flush()];
+        let next = next.into_iter().flatten().min()?;
+        // mio counts whole milliseconds, and rounds up.
+        Some(next.saturating_duration_since(clock::now()))
+    }
+
+    fn advance(&mut self, slot: usize) {
+        let Some(Slot::Here(connection)) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let has_room = self.shared.pool.has_room();
+        let fate = connection.advance(&mut self.desk, &mut self.scratch, has_room);
+        let deadline = connection.deadline;
+        match fate {
+            Fate::Waits => {}
+            Fate::Again => self.again.push(slot),
+            Fate::Paused => self.paused.push(slot),
+            Fate::Away(errand) => return self.send_away(slot, errand),
+            Fate::Over => return self.close(slot),
+        }
+        let earliest = self.next_deadline.map_or(deadline, |at| at.min(deadline));
+        self.next_deadline = Some(earliest);
+    }
+
+    fn close(&mut self, slot: usize) {
+        let Some(entry) = self.slots.get_mut(slot) else {
+            return;
+        };
+        match std::mem::replace(entry, Slot::Free) {
+            Slot::Here(mut connection) => {
+                connection.end(&mut self.desk);
+                self.forget(slot, connection.peer);
+            }
+            Slot::Away(peer, _) => self.forget(slot, peer),
+            Slot::Free => {}
+        }
+    }
+
+    fn forget(&mut self, slot: usize, peer: SocketAddr) {
+        self.free.push(slot);
+        self.desk.counters.closed.add(1);
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        if self.is_counted(peer.ip()) {
+            let clients = self.shared.clients.lock();
+            let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = clients.get_mut(&peer.ip()) {
+                *count -= 1;
+                if *count == 0 {
+                    clients.remove(&peer.ip());
+                }
+            }
+        }
+        // One that had to wait for a descriptor may be accepted now.
+        self.accepts_again |= self.spare.is_none();
+    }
+
+    /// This machine's own programs may have as many as they like.
+    fn is_counted(&self, client: IpAddr) -> bool {
+        !client.to_canonical().is_loopback() && self.shared.site.limits.per_client > 0
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTED_MAX {
+            let Some(listener) = &self.listener else {
+                return;
+            };
+            match listener.accept() {
+                Ok((stream, peer)) => self.welcome(stream, peer),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if is_out_of_descriptors(&error) => return self.turn_one_away(),
+                // That client is gone already.
+                Err(_) => {}
+            }
+        }
+        self.accepts_again = true;
+    }
+
+    /// Without a free descriptor a client would wait in the queue for ever: with the spare one
+    /// it is accepted and closed.
+    fn turn_one_away(&mut self) {
+        if self.spare.take().is_some()
+            && let Some(Ok((stream, _))) = self.listener.as_ref().map(TcpListener::accept)
+        {
+            self.desk.counters.refused.add(1);
+            drop(stream);
+            self.accepts_again = true;
+        }
+        self.spare = File::open("/dev/null").ok();
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let limits = &self.shared.site.limits;
+        let open = self.shared.open.fetch_add(1, Ordering::Relaxed);
+        let is_too_many = open >= limits.connections || !self.count_client(peer.ip());
+        let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
+        let _ = stream.set_nodelay(true);
+        let stream = TcpStream::from_std(stream);
+        let transport = match &self.shared.tls {
+            None => Transport::Plain(stream),
+            Some(tls) => {
+                let begin = Handshake::Begin(stream, Arc::clone(tls));
+                Transport::Handshake(Box::new(begin))
+            }
+        };
+        let mut connection = Box::new(Connection::new(transport, peer, &self.desk));
+        self.desk.counters.accepted.add(1);
+        if is_too_many {
+            connection.turn_away(&mut self.desk);
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::Free);
+            self.slots.len() - 1
+        });
+        let registered = connection.transport.register(self.poll.registry(), slot);
+        self.slots[slot] = Slot::Here(connection);
+        if registered.is_err() || open >= limits.connections + TURNED_AWAY_MAX {
+            return self.close(slot);
+        }
+        self.advance(slot);
+    }
+
+    /// Whether this client may have one more; it is counted in any case.
+    fn count_client(&self, client: IpAddr) -> bool {
+        if !self.is_counted(client) {
+            return true;
+        }
+        let clients = self.shared.clients.lock();
+        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(client).or_default();
+        *count += 1;
+        *count <= self.shared.site.limits.per_client
+    }
+
+    fn send_away(&mut self, slot: usize, errand: Errand) {
+        let Some(entry) = self.slots.get_mut(slot) else {
+            return;
+        };
+        let Slot::Here(connection) = std::mem::replace(entry, Slot::Free) else {
+            return;
+        };
+        *entry = Slot::Away(connection.peer, false);
+        let (mailbox, shared) = (Arc::clone(&self.mailbox), Arc::clone(&self.shared));
+        let mut connection = connection;
+        let task = move || {
+            let outcome = match errand {
+                Errand::Transfer => {
+                    connection.transfer(&shared.is_cut);
+                    Outcome::Transferred
+                }
+                Errand::Work(work) => Outcome::Worked(work(&shared.site)),
+                Errand::Handshake => shake(&mut connection),
+            };
+            mailbox.put(Return {
+                slot,
+                connection,
+                outcome,
+            });
+        };
+        // Where a thousand tasks wait already, the connection is lost with its task.
+        if self.shared.pool.run(Box::new(task)).is_err() {
+            self.close(slot);
+        }
+    }
+
+    fn take_returned(&mut self) {
+        let returned = self.mailbox.returned.lock();
+        let returned = std::mem::take(&mut *returned.unwrap_or_else(PoisonError::into_inner));
+        for Return {
+            slot,
+            mut connection,
+            outcome,
+        } in returned
+        {
+            // What happened meanwhile was not looked at.
+            let is_handshake = matches!(connection.transport, Transport::Handshake(_));
+            let was_woken = matches!(self.slots[slot], Slot::Away(_, true));
+            connection.is_readable = !is_handshake || was_woken;
+            let goes_on = match outcome {
+                Outcome::Transferred | Outcome::Shaken => true,
+                Outcome::Worked(response) => connection.resume(response, &mut self.desk),
+                Outcome::Failed => {
+                    self.slots[slot] = Slot::Here(connection);
+                    self.close(slot);
+                    continue;
+                }
+            };
+            self.slots[slot] = Slot::Here(connection);
+            match goes_on {
+                true => self.advance(slot),
+                false => self.close(slot),
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.desk.now;
+        for slot in std::mem::take(&mut self.paused) {
+            self.advance(slot);
+        }
+        if self.desk.log.next_flush().is_some_and(|at| at <= now) {
+            self.desk.log.flush(now);
+        }
+        if now < self.ticked + TICK || self.next_deadline.is_none_or(|at| at > now) {
+            return;
+        }
+        self.ticked = now;
+        self.next_deadline = None;
+        for slot in 0..self.slots.len() {
+            let Slot::Here(connection) = &mut self.slots[slot] else {
+                continue;
+            };
+            if connection.deadline > now {
+                let deadline = connection.deadline;
+                let earliest = self.next_deadline.map_or(deadline, |at| at.min(deadline));
+                self.next_deadline = Some(earliest);
+            } else if connection.expire(&mut self.desk) {
+                self.close(slot);
+            } else {
+                self.advance(slot);
+            }
+        }
+    }
+
+    /// Closes what is idle; whether nothing is left.
+    fn drain(&mut self) -> bool {
+        self.listener = None;
+        self.desk.drains = true;
+        let is_cut = self.shared.is_cut.load(Ordering::SeqCst);
+        let mut left = 0;
+        for slot in 0..self.slots.len() {
+            match &self.slots[slot] {
+                Slot::Here(connection) if is_cut || connection.is_idle() => self.close(slot),
+                Slot::Here(_) => left += 1,
+                Slot::Away(..) => left += usize::from(!is_cut),
+                Slot::Free => {}
+            }
+        }
+        left == 0
+    }
+}
+
+/// One step of a TLS handshake, which takes the processor for a while and waits for nobody.
+fn shake(connection: &mut Connection) -> Outcome {
+    let step = |handshake: Handshake| match handshake {
+        Handshake::Begin(stream, acceptor) => acceptor.accept(stream),
+        Handshake::Going(handshake) => handshake.handshake(),
+    };
+    match connection.transport.take_handshake().map(step) {
+        Some(Ok(stream)) => {
+            connection.transport = Transport::Tls(Box::new(stream));
+            connection.handshake_done();
+            Outcome::Shaken
+        }
+        Some(Err(HandshakeError::WouldBlock(handshake))) => {
+            let going = Handshake::Going(handshake);
+            connection.transport = Transport::Handshake(Box::new(going));
+            Outcome::Shaken
+        }
+        Some(Err(HandshakeError::Failure(_))) | None => Outcome::Failed,
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    matches!(
+        errno,
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM
+    )
+}
