@@ -110,15 +110,18 @@ impl Connection {
         }
         let mut budget = TURN_OCTETS_MAX;
         loop {
-            if !self.outgoing.is_empty() {
+            if !self.outgoing.is_empty()
+                && let Some(fate) = self.send(desk, &mut budget)
+            {
+                // What the client does not take at once has a thread to itself.
                 let is_large =
                     self.outgoing.has_stream() || self.outgoing.file_octets() >= LARGE_OCTETS_MIN;
-                if is_large && has_room && !self.is_slow && desk.site.limits.rate.is_none() {
-                    return Fate::Away(Errand::Transfer);
-                }
-                if let Some(fate) = self.send(desk, &mut budget) {
-                    return fate;
-                }
+                return match fate {
+                    Fate::Waits | Fate::Again if is_large && has_room && !self.is_slow => {
+                        Fate::Away(Errand::Transfer)
+                    }
+                    fate => fate,
+                };
             }
             if self.conversation.closes && self.lingers.is_none() {
                 self.transport.shut_down();
@@ -328,22 +331,22 @@ impl Connection {
     }
 
     /// Sends in a thread of the pool, until all is gone, the client is slow, or `cut`.
-    pub(super) fn transfer(&mut self, cut: &AtomicBool) {
+    pub(super) fn transfer(&mut self, cut: &AtomicBool) -> io::Result<()> {
         const SLICE_OCTETS: u64 = 16 << 20;
         while !cut.load(Ordering::Relaxed) {
             let mut allowance = SLICE_OCTETS;
-            match self.outgoing.flush(&mut self.transport, &mut allowance) {
-                Ok(Progress::Spent) => {}
-                Ok(Progress::Blocked) => {
+            match self.outgoing.flush(&mut self.transport, &mut allowance)? {
+                Progress::Spent => {}
+                Progress::Done => break,
+                Progress::Blocked => {
                     if !self.transport.wait_for_room(PATIENCE) {
                         self.is_slow = true;
-                        return;
+                        break;
                     }
                 }
-                // The loop meets the error again.
-                Ok(Progress::Done) | Err(_) => return,
             }
         }
+        Ok(())
     }
 }
 

@@ -334,10 +334,10 @@ impl Worker {
         let mut connection = connection;
         let task = move || {
             let outcome = match errand {
-                Errand::Transfer => {
-                    connection.transfer(&shared.is_cut);
-                    Outcome::Transferred
-                }
+                Errand::Transfer => match connection.transfer(&shared.is_cut) {
+                    Ok(()) => Outcome::Transferred,
+                    Err(_) => Outcome::Failed,
+                },
                 Errand::Work(work) => Outcome::Worked(work(&shared.site)),
                 Errand::Handshake => shake(&mut connection),
             };
