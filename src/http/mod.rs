@@ -1,7 +1,8 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112) as the server, the proxy and the client share it: strict
-//! heads, framing, conditions, ranges, negotiation. No sockets, no clock.
+//! heads, framing, conditions, ranges, negotiation. Only [`client`] has a connection.
 
 pub(crate) mod chunked;
+pub(crate) mod client;
 pub(crate) mod condition;
 pub(crate) mod head;
 pub(crate) mod negotiate;

@@ -42,17 +42,6 @@ pub(crate) fn body_length(method: &[u8], head: &ResponseHead) -> Result<BodyLeng
     }
 }
 
-/// Whether another request may follow on the connection.
-pub(crate) fn persists(head: &ResponseHead, body: BodyLength) -> bool {
-    let has = |wanted: &[u8]| {
-        let mut tokens = head.fields.tokens("connection");
-        tokens.any(|token| token.eq_ignore_ascii_case(wanted))
-    };
-    body != BodyLength::UntilClose
-        && !has(b"close")
-        && (head.version == Version::Http11 || has(b"keep-alive"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::head::parse_response;

@@ -10,6 +10,7 @@ pub(crate) mod resolve;
 pub(crate) mod reverse;
 pub(crate) mod segment;
 pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod udp;
 
 use std::io;
@@ -50,8 +51,21 @@ pub(crate) enum Error {
     NoDatagram(SocketAddr),
     #[error("{0} closed the connection without an answer")]
     Closed(SocketAddr),
+    #[error("no trusted TLS with {host}: {why}{}", advice(.why))]
+    Tls { host: String, why: String },
     #[error("{0}")]
     TimedOut(String),
+}
+
+/// What to do about a handshake that failed.
+fn advice(why: &str) -> &'static str {
+    if why.contains("certificate verify failed") {
+        "; --ca FILE names an authority to believe, -k believes anybody"
+    } else if why.contains("wrong version number") {
+        "; that port does not speak TLS, try http://"
+    } else {
+        ""
+    }
 }
 
 impl From<Cancelled> for Error {

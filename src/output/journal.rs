@@ -108,6 +108,14 @@ impl Journal {
         }
     }
 
+    pub(super) fn is_lossless(&self) -> bool {
+        self.screen.is_lossless()
+    }
+
+    pub(super) fn write_octets(&self, octets: &[u8]) {
+        self.screen.write_octets(octets);
+    }
+
     pub(super) fn redraw(&self, lines: &[String]) {
         self.screen.redraw(lines);
     }

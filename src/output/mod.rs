@@ -118,6 +118,19 @@ impl Output {
         self.write(Stream::Results, event);
     }
 
+    /// Whether [`Output::octets`] has somebody to take them: a program that reads stdout.
+    pub(crate) fn takes_octets(&self) -> bool {
+        !self.json && self.journal.background_job().is_none() && self.journal.is_lossless()
+    }
+
+    /// Octets as they are, in their place among the lines, for a program that reads stdout.
+    pub(crate) fn octets(&self, octets: &[u8]) {
+        for capture in &self.captures {
+            capture.push_octets(octets);
+        }
+        self.journal.write_octets(octets);
+    }
+
     /// Shows an event in place of the last one that was shown so, where a person watches this
     /// job; anywhere else it is not shown at all.
     pub(crate) fn redraw<E: Event>(&self, event: &E) {
@@ -283,6 +296,16 @@ impl Capture {
         let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         text.push_str(line);
         text.push('\n');
+        Capture::shorten(&mut text);
+    }
+
+    fn push_octets(&self, octets: &[u8]) {
+        let mut text = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        text.push_str(&String::from_utf8_lossy(octets));
+        Capture::shorten(&mut text);
+    }
+
+    fn shorten(text: &mut String) {
         if text.len() > CAPTURE_OCTETS_MAX {
             let half = text.ceil_char_boundary(text.len() / 2);
             text.drain(..half);

@@ -147,6 +147,24 @@ impl Screen {
         }
     }
 
+    pub(super) fn is_lossless(&self) -> bool {
+        self.surface == Surface::Lossless
+    }
+
+    /// Writes octets behind the lines that wait.
+    pub(super) fn write_octets(&self, octets: &[u8]) {
+        self.drain();
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.queue().lost.is_some() {
+            return;
+        }
+        let mut stdout = io::stdout().lock();
+        if let Err(error) = stdout.write_all(octets).and_then(|()| stdout.flush()) {
+            self.queue().lost = Some(error.kind());
+            self.lost.ring();
+        }
+    }
+
     /// Writes a prompt without a line end, where a person types: to stdout, or to stderr where
     /// only that is a terminal. In a script nobody is there to see it.
     pub(crate) fn prompt(&self, text: &str) {

@@ -1,5 +1,6 @@
 //! The network tools. Adding one is a file, a `mod` line and a row here.
 
+mod get;
 mod ping;
 mod serve;
 mod trace;
@@ -8,7 +9,13 @@ mod upper;
 use crate::net;
 use crate::tool::{Error, Tool};
 
-pub(crate) const TABLE: &[&Tool] = &[&ping::TOOL, &serve::TOOL, &trace::TOOL, &upper::TOOL];
+pub(crate) const TABLE: &[&Tool] = &[
+    &get::TOOL,
+    &ping::TOOL,
+    &serve::TOOL,
+    &trace::TOOL,
+    &upper::TOOL,
+];
 
 impl From<net::Error> for Error {
     fn from(error: net::Error) -> Error {
@@ -21,6 +28,7 @@ impl From<net::Error> for Error {
             net::Error::Resolve { .. }
             | net::Error::System { .. }
             | net::Error::Closed(_)
+            | net::Error::Tls { .. }
             | net::Error::Refused(_)
             | net::Error::PortUnreachable(_) => Error::Unavailable(text),
         }

@@ -1,7 +1,6 @@
 //! From a request to a response. Pure, but for the files that it opens.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -35,6 +34,8 @@ pub(super) struct Response {
     pub(super) body: Body,
     /// No further request is answered on this connection.
     pub(super) closes: bool,
+    /// What the server's own page says is wrong.
+    error: Option<String>,
 }
 
 pub(super) enum Body {
@@ -54,10 +55,17 @@ pub(super) enum Part {
     File(Arc<Representation>, Range<u64>),
 }
 
+/// What takes a while.
+pub(super) type Work = Box<dyn FnOnce(&Arc<Site>) -> Option<Response> + Send>;
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
 pub(super) enum Answer {
     Now(Response),
     /// It takes long. Without a response the question is to be asked again.
-    Later(Box<dyn FnOnce(&Arc<Site>) -> Option<Response> + Send>),
+    Later(Work),
 }
 
 pub(super) struct Question<'a> {
@@ -75,6 +83,7 @@ impl Response {
             fields: Vec::new(),
             body: Body::None,
             closes: false,
+            error: None,
         }
     }
 
@@ -86,14 +95,31 @@ impl Response {
         }
     }
 
-    /// A small page that says what is wrong.
+    /// What is wrong, in a line.
     pub(super) fn error(status: u16, detail: &str) -> Response {
-        let page = page::error(status, http::reason(status), detail);
-        let page = Response::octets(status, "text/html; charset=utf-8", page.into());
-        page.with(
-            "Content-Security-Policy",
-            listing::content_security_policy(),
-        )
+        let text = format!("{status} {}\n{detail}\n", http::reason(status));
+        let mut response = Response::octets(status, "text/plain; charset=utf-8", text.into());
+        response.error = Some(detail.to_owned());
+        response
+    }
+
+    /// A browser shows an error as a small page.
+    pub(super) fn for_browser(mut self, fields: &Fields) -> Response {
+        let offered = ["text/plain", "text/html"];
+        let Some(detail) = self.error.take() else {
+            return self;
+        };
+        if negotiate::media_type(fields, &offered) == "text/html" {
+            let page = page::error(self.status, http::reason(self.status), &detail);
+            self.body = Body::Octets(page.into());
+            let plain = b"Content-Type: text/plain; charset=utf-8\r\n".len();
+            self.fields.drain(..plain);
+            self = self.with("Content-Type", "text/html; charset=utf-8").with(
+                "Content-Security-Policy",
+                listing::content_security_policy(),
+            );
+        }
+        self
     }
 
     /// To what was no valid request.

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::conversation::{Conversation, Desk, Turn, Work};
+use super::answer::{Response, Work};
+use super::conversation::{Conversation, Desk, Turn};
 use super::transfer::{Outgoing, Progress, Transport};
 use crate::http::Refusal;
 
@@ -308,11 +309,7 @@ impl Connection {
     }
 
     /// The work that took time is done.
-    pub(super) fn resume(
-        &mut self,
-        response: Option<super::answer::Response>,
-        desk: &mut Desk,
-    ) -> bool {
+    pub(super) fn resume(&mut self, response: Option<Response>, desk: &mut Desk) -> bool {
         self.began = None;
         let conversation = &mut self.conversation;
         conversation.resume(response, self.peer, desk, &mut self.outgoing);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access::{AccessLog, Record};
-use super::answer::{Answer, Body, Question, Response, answer};
+use super::answer::{Answer, Body, Question, Response, Work, answer};
 use super::library::Library;
 use super::metrics::{Counters, Metrics};
 use super::representation::Content;
@@ -113,8 +113,6 @@ struct Held {
     head: Vec<u8>,
     body: Vec<u8>,
 }
-
-pub(super) type Work = Box<dyn FnOnce(&Arc<Site>) -> Option<Response> + Send>;
 
 pub(super) enum Turn {
     NeedsMore,
@@ -325,6 +323,10 @@ impl Conversation {
         desk: &mut Desk,
         outgoing: &mut Outgoing,
     ) {
+        let response = match request {
+            Some(request) => response.for_browser(&request.head.fields),
+            None => response,
+        };
         let version = request.map_or(Version::Http11, |request| request.head.version);
         let is_head = request.is_some_and(|request| request.head.method == b"HEAD");
         let persists = request.is_some_and(|request| request.persists);

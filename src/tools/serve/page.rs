@@ -1,7 +1,7 @@
 //! What every page that the server writes itself has in common, and the page for an error.
 
 /// Everything up to the body's content. A page asks for nothing else, so its style is in it.
-pub(crate) fn start(title: &str) -> String {
+pub(crate) fn start(title: &str, more_style: &str) -> String {
     const STYLE: &str = include_str!("page.css");
     let title = html(title.as_bytes());
     format!(
@@ -12,7 +12,7 @@ pub(crate) fn start(title: &str) -> String {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-{STYLE}</style>
+{STYLE}{more_style}</style>
 </head>
 <body>
 "#
@@ -23,7 +23,7 @@ pub(crate) const END: &str = "</body>\n</html>\n";
 
 /// A small page for an error; `detail` is a sentence.
 pub(crate) fn error(code: u16, reason: &str, detail: &str) -> String {
-    let start = start(&format!("{code} {reason}"));
+    let start = start(&format!("{code} {reason}"), "");
     let (reason, detail) = (html(reason.as_bytes()), html(detail.as_bytes()));
     format!(
         r#"{start}<main class="error">

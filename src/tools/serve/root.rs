@@ -107,7 +107,7 @@ mod tests {
         outer
     }
 
-    fn read(file: io::Result<impl Into<File>>) -> Option<String> {
+    fn read<E>(file: Result<impl Into<File>, E>) -> Option<String> {
         let mut text = String::new();
         file.ok()?.into().read_to_string(&mut text).ok()?;
         Some(text)

@@ -10,7 +10,10 @@ pub(crate) const SCRIPT: &str = include_str!("listing.js");
 
 /// The page up to where the table begins.
 pub(crate) fn start(path: &[u8], order: Option<Order>) -> String {
-    let start = page::start(&format!("Index of {}", text(path)));
+    let start = page::start(
+        &format!("Index of {}", text(path)),
+        include_str!("listing.css"),
+    );
     let trail = trail(path);
     let unsorted = match order {
         Some(_) => "",

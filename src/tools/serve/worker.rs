@@ -62,7 +62,7 @@ struct Return {
 
 enum Outcome {
     Transferred,
-    Worked(Option<Response>),
+    Worked(Option<Box<Response>>),
     /// The handshake goes on, or is done.
     Shaken,
     Failed,
@@ -338,7 +338,7 @@ impl Worker {
                     Ok(()) => Outcome::Transferred,
                     Err(_) => Outcome::Failed,
                 },
-                Errand::Work(work) => Outcome::Worked(work(&shared.site)),
+                Errand::Work(work) => Outcome::Worked(work(&shared.site).map(Box::new)),
                 Errand::Handshake => shake(&mut connection),
             };
             mailbox.put(Return {
@@ -368,7 +368,9 @@ impl Worker {
             connection.is_readable = !is_handshake || was_woken;
             let goes_on = match outcome {
                 Outcome::Transferred | Outcome::Shaken => true,
-                Outcome::Worked(response) => connection.resume(response, &mut self.desk),
+                Outcome::Worked(response) => {
+                    connection.resume(response.map(|response| *response), &mut self.desk)
+                }
                 Outcome::Failed => {
                     self.slots[slot] = Slot::Here(connection);
                     self.close(slot);

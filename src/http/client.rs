@@ -1,0 +1,190 @@
+//! One exchange as a client: a request out, a response in, over a connection that is there.
+
+use std::time::{Duration, Instant};
+
+use super::Refusal;
+use super::chunked::{Decoder, Part};
+use super::head::{ResponseHead, Scan, parse_response};
+use super::response::{BodyLength, body_length};
+use crate::clock;
+use crate::net;
+use crate::net::tls::Stream;
+
+/// More than any server sends; browsers take 256 KiB.
+const HEAD_OCTETS_MAX: usize = 256 << 10;
+const BUFFER_OCTETS: usize = 64 << 10;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// It is no HTTP, or no safe one.
+    #[error("the answer cannot be understood: {0}")]
+    Invalid(&'static str),
+    #[error("the server closed the connection before it answered")]
+    NoAnswer,
+    #[error("the server closed the connection after {received} octets{}", of(.announced))]
+    Incomplete {
+        received: u64,
+        announced: Option<u64>,
+    },
+}
+
+fn of(announced: &Option<u64>) -> String {
+    announced.map_or_else(String::new, |octets| format!(" of {octets}"))
+}
+
+/// A response whose body is still to be read.
+pub(crate) struct Response {
+    stream: Stream,
+    patience: Duration,
+    /// Came behind what has been read.
+    buffer: Vec<u8>,
+    taken: usize,
+    /// With its empty line.
+    pub(crate) head: Vec<u8>,
+    /// Its length where that was announced.
+    pub(crate) announced: Option<u64>,
+    rest: Rest,
+    received: u64,
+    /// When its first octet came.
+    pub(crate) began: Instant,
+}
+
+enum Rest {
+    Octets(u64),
+    Chunked(Decoder),
+    UntilClose,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Invalid(refusal.why)
+    }
+}
+
+/// Sends a whole request, and reads the head of the final answer to it.
+///
+/// The server may be silent for `patience` at a time.
+pub(crate) fn exchange(
+    mut stream: Stream,
+    method: &str,
+    request: &[u8],
+    patience: Duration,
+) -> Result<Response, Error> {
+    stream.write_all(request, clock::now() + patience)?;
+    let mut buffer = Vec::new();
+    let (head, began) = loop {
+        let (head, began) = read_head(&mut stream, &mut buffer, patience)?;
+        // RFC 9110 section 15.2: any number of interim answers come first.
+        match parse_response(&head)?.status {
+            100..200 => {}
+            _ => break (head, began),
+        }
+    };
+    let parsed = parse_response(&head)?;
+    let length = body_length(method.as_bytes(), &parsed)?;
+    let (rest, announced) = match length {
+        BodyLength::Octets(octets) => (Rest::Octets(octets), Some(octets)),
+        BodyLength::Chunked => (Rest::Chunked(Decoder::new()), None),
+        BodyLength::UntilClose => (Rest::UntilClose, None),
+    };
+    Ok(Response {
+        stream,
+        patience,
+        buffer,
+        taken: 0,
+        head,
+        announced,
+        rest,
+        received: 0,
+        began,
+    })
+}
+
+/// Takes a head off the front of `buffer`, which is filled as needed.
+pub(crate) fn read_head(
+    stream: &mut Stream,
+    buffer: &mut Vec<u8>,
+    patience: Duration,
+) -> Result<(Vec<u8>, Instant), Error> {
+    let deadline = clock::now() + patience;
+    let mut scan = Scan::default();
+    let mut piece = vec![0; BUFFER_OCTETS];
+    let mut began = None;
+    loop {
+        if let Some(found) = scan.find(buffer, HEAD_OCTETS_MAX)? {
+            let rest = buffer.split_off(found.end);
+            let head = std::mem::replace(buffer, rest).split_off(found.start);
+            return Ok((head, began.unwrap_or_else(clock::now)));
+        }
+        match stream.read(&mut piece, deadline)? {
+            0 if buffer.is_empty() => return Err(Error::NoAnswer),
+            0 => return Err(Error::Invalid("it ends within the header section")),
+            count => buffer.extend_from_slice(&piece[..count]),
+        }
+        began.get_or_insert_with(clock::now);
+    }
+}
+
+impl Response {
+    pub(crate) fn parsed(&self) -> Result<ResponseHead<'_>, Error> {
+        Ok(parse_response(&self.head)?)
+    }
+
+    /// Appends the next piece of the body; `false` at its end.
+    pub(crate) fn read(&mut self, body: &mut Vec<u8>) -> Result<bool, Error> {
+        loop {
+            let waiting = &self.buffer[self.taken..];
+            let (taken, piece, is_over) = match &mut self.rest {
+                Rest::Octets(left) => {
+                    let count = waiting
+                        .len()
+                        .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    *left -= count as u64;
+                    (count, &waiting[..count], *left == 0)
+                }
+                Rest::UntilClose => (waiting.len(), waiting, false),
+                Rest::Chunked(decoder) => {
+                    let decoded = decoder.decode(waiting);
+                    match decoded.map_err(|_| Error::Invalid("its chunks are not valid"))? {
+                        (taken, Part::Data(data)) => (taken, data, false),
+                        (taken, Part::More) => (taken, &[][..], false),
+                        (taken, Part::End) => (taken, &[][..], true),
+                    }
+                }
+            };
+            body.extend_from_slice(piece);
+            self.received += piece.len() as u64;
+            let is_progress = !piece.is_empty();
+            self.taken += taken;
+            if is_progress {
+                return Ok(true);
+            }
+            if is_over {
+                return Ok(false);
+            }
+            if !self.fill()? {
+                return match self.rest {
+                    Rest::UntilClose => Ok(false),
+                    Rest::Octets(_) | Rest::Chunked(_) => Err(Error::Incomplete {
+                        received: self.received,
+                        announced: self.announced,
+                    }),
+                };
+            }
+        }
+    }
+
+    /// Whether more has come.
+    fn fill(&mut self) -> Result<bool, Error> {
+        self.buffer.drain(..self.taken);
+        self.taken = 0;
+        let kept = self.buffer.len();
+        self.buffer.resize(kept + BUFFER_OCTETS, 0);
+        let deadline = clock::now() + self.patience;
+        let count = self.stream.read(&mut self.buffer[kept..], deadline);
+        self.buffer.truncate(kept + *count.as_ref().unwrap_or(&0));
+        Ok(count? > 0)
+    }
+}
