@@ -1,5 +1,6 @@
 //! nsh from outside: the built program, in a fresh folder, as its users meet it.
 
+mod get;
 mod jobs;
 mod line;
 mod ping;

@@ -32,7 +32,7 @@ pub(super) struct Url {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Invalid {
-    #[error("'{0}' is no URL; it looks like http://host:port/path")]
+    #[error("'{0}' is no URL; it looks like http://host:port/path (hosts in ASCII, as xn--...)")]
     Syntax(String),
     #[error("'{0}' has a scheme other than http and https")]
     Scheme(String),
@@ -49,7 +49,10 @@ impl Url {
         };
         let encoded = utf8_percent_encode(&typed, TYPED).to_string();
         let invalid = |_| Invalid::Syntax(text.to_owned());
-        Url::of(&Uri::parse(encoded).map_err(invalid)?)
+        Url::of(&Uri::parse(encoded).map_err(invalid)?).map_err(|error| match error {
+            Invalid::Syntax(_) => Invalid::Syntax(text.to_owned()),
+            error => error,
+        })
     }
 
     /// Of a `Location`, which may be relative (RFC 9110 section 10.2.2).
@@ -82,7 +85,8 @@ impl Url {
                 _ => return Err(Invalid::Syntax(text())),
             },
         };
-        if bare.is_empty() {
+        // An encoded octet in a name would be one that no host has.
+        if bare.is_empty() || bare.contains('%') {
             return Err(Invalid::Syntax(text()));
         }
         let standard = if is_tls { 443 } else { 80 };
