@@ -13,6 +13,7 @@ use crate::cancel::{Bell, Cancel};
 use crate::cause;
 use crate::input::{Desk, Input};
 use crate::job::{JobTable, guarded, silence_panics};
+use crate::net::tcp;
 use crate::output::{Choice, Colours, Journal, Output, Screen, Surface};
 use crate::shell::{self, Origin, Session, Shell, Source};
 use crate::tool::{Context, Status};
@@ -85,6 +86,8 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
 }
 
 fn open(interactive: bool, options: &Options) -> io::Result<Shell> {
+    // Before there are threads.
+    tcp::widen_descriptor_table();
     let bell = Arc::new(Bell::new()?);
     let surface = if io::stdout().is_terminal() {
         Surface::Terminal

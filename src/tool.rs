@@ -86,6 +86,15 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner) = summary;
     }
 
+    /// The same, worked out whenever somebody looks.
+    pub(crate) fn summarize_with(&self, summary: impl Fn() -> String + Send + 'static) {
+        *self
+            .progress
+            .live_summary
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(summary));
+    }
+
     /// While it is in the foreground of a terminal, `q` ends the job like Ctrl-C.
     pub(crate) fn end_on_q(&self) {
         self.progress.ends_on_q.store(true, Ordering::SeqCst);
@@ -113,6 +122,7 @@ impl Context {
 #[derive(Default)]
 pub(crate) struct Progress {
     summary: Mutex<String>,
+    live_summary: Mutex<Option<LiveSummary>>,
     ready: AtomicBool,
     ends_on_q: AtomicBool,
     listening: Mutex<Vec<SocketAddr>>,
@@ -120,8 +130,14 @@ pub(crate) struct Progress {
     watchers: Mutex<Vec<Weak<Bell>>>,
 }
 
+type LiveSummary = Box<dyn Fn() -> String + Send>;
+
 impl Progress {
     pub(crate) fn summary(&self) -> String {
+        let live = self.live_summary.lock();
+        if let Some(live) = &*live.unwrap_or_else(PoisonError::into_inner) {
+            return live();
+        }
         self.summary
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

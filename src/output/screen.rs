@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub(crate) struct Screen {
     writer: Mutex<()>,
     /// Lines at the bottom that [`Screen::redraw`] has drawn, and will draw over.
     picture: AtomicUsize,
+    /// The last octets written to stdout were no whole line.
+    in_line: AtomicBool,
     /// Rung when stdout is gone, so that the shell ends.
     lost: Arc<Bell>,
 }
@@ -88,6 +90,7 @@ impl Screen {
             filled: Condvar::new(),
             writer: Mutex::new(()),
             picture: AtomicUsize::new(0),
+            in_line: AtomicBool::new(false),
             lost,
         })
     }
@@ -157,6 +160,9 @@ impl Screen {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if self.queue().lost.is_some() {
             return;
+        }
+        if let Some(last) = octets.last() {
+            self.in_line.store(*last != b'\n', Ordering::SeqCst);
         }
         let mut stdout = io::stdout().lock();
         if let Err(error) = stdout.write_all(octets).and_then(|()| stdout.flush()) {
@@ -293,6 +299,9 @@ impl Screen {
             match run[0].line.stream {
                 Stream::Results => {
                     let mut stdout = io::stdout().lock();
+                    if self.in_line.swap(false, Ordering::SeqCst) {
+                        stdout.write_all(b"\n")?;
+                    }
                     stdout.write_all(text.as_bytes())?;
                     stdout.flush()?;
                 }

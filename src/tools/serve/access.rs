@@ -76,22 +76,37 @@ impl Record<'_> {
     }
 }
 
-impl fmt::Display for Record<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = self.peer.to_canonical();
-        let user = Escaped(self.user.as_deref().unwrap_or("-"));
-        let (date, request) = (&self.date, Escaped(&self.request));
-        write!(f, "{peer} - {user} [{date}] \"{request}\" {} ", self.status)?;
+impl Record<'_> {
+    /// Most of what a small answer costs beside the kernel is this line, so it is put together
+    /// without the machinery of `format!` where that is easy.
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut text = |parts: &[&str]| parts.iter().for_each(|part| out.extend(part.as_bytes()));
+        let peer = self.peer.to_canonical().to_string();
+        let user = escaped(self.user.as_deref().unwrap_or("-"));
+        text(&[&peer, " - ", &user, " [", &self.date, "] \""]);
+        text(&[
+            &escaped(&self.request),
+            "\" ",
+            &self.status.to_string(),
+            " ",
+        ]);
         match self.octets {
-            0 => f.write_str("-")?,
-            octets => write!(f, "{octets}")?,
+            0 => text(&["-"]),
+            octets => text(&[&octets.to_string()]),
         }
         if self.format != Format::Common {
-            let referer = Escaped(self.referer.as_deref().unwrap_or("-"));
-            let agent = Escaped(self.user_agent.as_deref().unwrap_or("-"));
-            write!(f, " \"{referer}\" \"{agent}\"")?;
+            let referer = escaped(self.referer.as_deref().unwrap_or("-"));
+            let agent = escaped(self.user_agent.as_deref().unwrap_or("-"));
+            text(&[" \"", &referer, "\" \"", &agent, "\""]);
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Vec::new();
+        self.write(&mut line);
+        f.write_str(&String::from_utf8_lossy(&line))
     }
 }
 
@@ -99,22 +114,19 @@ impl output::Event for Record<'_> {}
 
 /// So that nobody can forge a line or end a quoted field: what is not printable ASCII, and `"`
 /// and `\`, as `\x22`.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |octet: u8| matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\';
-        if self.0.bytes().all(is_plain) {
-            return f.write_str(self.0);
-        }
-        for octet in self.0.bytes() {
-            match is_plain(octet) {
-                true => write!(f, "{}", char::from(octet))?,
-                false => write!(f, "\\x{octet:02x}")?,
-            }
-        }
-        Ok(())
+fn escaped(text: &str) -> Cow<'_, str> {
+    let is_plain = |octet: u8| matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\';
+    if text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
     }
+    let mut escaped = String::with_capacity(2 * text.len());
+    for octet in text.bytes() {
+        match is_plain(octet) {
+            true => escaped.push(char::from(octet)),
+            false => escaped.push_str(&format!("\\x{octet:02x}")),
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 /// A whole request head, as `--verbose` shows it.
@@ -197,16 +209,14 @@ impl AccessLog {
 
     pub(super) fn record(&mut self, record: &Record, now: Instant) {
         if self.file.is_some() {
-            let written = match self.format {
+            match self.format {
                 Format::Json => {
                     let time = clock::stamp();
-                    serde_json::to_writer(&mut self.buffer, &Timed { record, time })
-                        .map_err(io::Error::from)
+                    // Writing to memory does not fail.
+                    let _ = serde_json::to_writer(&mut self.buffer, &Timed { record, time });
                 }
-                Format::Common | Format::Combined => write!(self.buffer, "{record}"),
-            };
-            // Writing to memory does not fail.
-            let _ = written;
+                Format::Common | Format::Combined => record.write(&mut self.buffer),
+            }
             self.buffer.push(b'\n');
             if self.buffer.len() >= BUFFER_OCTETS {
                 self.flush(now);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Response, Work};
 use super::conversation::{Conversation, Desk, Turn};
+use super::pool::Pool;
 use super::transfer::{Outgoing, Progress, Transport};
 use crate::http::Refusal;
 
@@ -101,7 +102,7 @@ impl Connection {
     }
 
     /// Does what can be done without waiting.
-    pub(super) fn advance(&mut self, desk: &mut Desk, scratch: &mut [u8], has_room: bool) -> Fate {
+    pub(super) fn advance(&mut self, desk: &mut Desk, scratch: &mut [u8], pool: &Pool) -> Fate {
         if let Transport::Handshake(_) = self.transport {
             self.deadline = self.began_at(desk.now) + desk.site.limits.head_time;
             return match std::mem::take(&mut self.is_readable) {
@@ -118,7 +119,7 @@ impl Connection {
                 let is_large =
                     self.outgoing.has_stream() || self.outgoing.file_octets() >= LARGE_OCTETS_MIN;
                 return match fate {
-                    Fate::Waits | Fate::Again if is_large && has_room && !self.is_slow => {
+                    Fate::Waits | Fate::Again if is_large && !self.is_slow && pool.has_room() => {
                         Fate::Away(Errand::Transfer)
                     }
                     fate => fate,

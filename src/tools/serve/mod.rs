@@ -29,7 +29,7 @@ mod worker;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -52,7 +52,8 @@ use crate::output::{self, Tone};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::{cause, clock};
 
-const SUMMARY_INTERVAL: Duration = Duration::from_secs(1);
+/// What `jobs` shows as requests a second is counted over this span.
+const RATE_INTERVAL: Duration = Duration::from_secs(1);
 /// After the grace period, for the loops to end.
 const END_INTERVAL: Duration = Duration::from_millis(5);
 
@@ -205,23 +206,26 @@ impl Server {
         Ok(())
     }
 
-    /// Tells how it goes, until the job is stopped.
+    /// Until the job is stopped.
     fn attend(&self, context: &Context) -> Result<(), Error> {
-        let mut last = Sum::default();
-        context.summarize(summary(&last, 0));
-        loop {
-            match context.cancel.sleep_until(clock::now() + SUMMARY_INTERVAL) {
-                Ok(()) => {}
-                Err(_) => return Ok(()),
-            }
+        let rate = Arc::new(AtomicU64::new(0));
+        let (metrics, shown) = (Arc::clone(&self.metrics), Arc::clone(&rate));
+        context.summarize_with(move || summary(&metrics.sum(), shown.load(Ordering::Relaxed)));
+        let mut counted = 0;
+        while context
+            .cancel
+            .sleep_until(clock::now() + RATE_INTERVAL)
+            .is_ok()
+        {
             if self.loops.iter().any(|(_, thread)| thread.is_finished()) {
                 let what = "one of the server's loops has ended".to_owned();
                 return Err(Error::Unavailable(what));
             }
-            let sum = self.metrics.sum();
-            context.summarize(summary(&sum, sum.requests - last.requests));
-            last = sum;
+            let requests = self.metrics.sum().requests;
+            rate.store(requests - counted, Ordering::Relaxed);
+            counted = requests;
         }
+        Ok(())
     }
 
     /// The port is free at once; answers may go on for the grace period.

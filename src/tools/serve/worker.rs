@@ -199,8 +199,7 @@ impl Worker {
         let Some(Slot::Here(connection)) = self.slots.get_mut(slot) else {
             return;
         };
-        let has_room = self.shared.pool.has_room();
-        let fate = connection.advance(&mut self.desk, &mut self.scratch, has_room);
+        let fate = connection.advance(&mut self.desk, &mut self.scratch, &self.shared.pool);
         let deadline = connection.deadline;
         match fate {
             Fate::Waits => {}
