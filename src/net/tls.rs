@@ -79,7 +79,7 @@ pub(crate) fn connect(
 
 /// OpenSSL's errors are `error:CODE:library:function:reason:file:line:`, and what it made of the
 /// certificate in brackets.
-fn reason(text: &str) -> String {
+pub(crate) fn reason(text: &str) -> String {
     let reason = text.split(':').nth(4).unwrap_or(text);
     match text.rsplit_once('(') {
         Some((_, verdict)) => format!("{reason} ({verdict}"),

@@ -1,6 +1,7 @@
 //! From a request to a response. Pure, but for the files that it opens.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -153,6 +154,10 @@ pub(super) fn answer(
                       Ask for localhost, or start it with --allow-host NAME.";
         return Answer::Now(Response::error(421, detail));
     }
+    if site.cors.is_some() && is_preflight(request) {
+        // Browsers ask this without the user's name.
+        return Answer::Now(options(site, &request.head.fields));
+    }
     if site.user(&request.head.fields).is_err() {
         let response = Response::error(401, "This page wants a user name and a password.");
         let scheme = "Basic realm=\"nsh serve\", charset=\"UTF-8\"";
@@ -210,6 +215,17 @@ pub(super) fn answer(
     }
 }
 
+fn is_preflight(request: &Request) -> bool {
+    let asked = request.head.fields.first("access-control-request-method");
+    request.head.method == b"OPTIONS" && asked.is_some()
+}
+
+/// Whether requests with this method are answered, and their bodies read.
+pub(super) fn takes(site: &Site, method: &[u8]) -> bool {
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS")
+        || site.echoes && matches!(method, b"POST" | b"PUT")
+}
+
 fn allowed(site: &Site) -> &'static str {
     match site.echoes {
         true => "GET, HEAD, OPTIONS, POST, PUT",
@@ -251,10 +267,11 @@ fn redirect(folder: &Path, query: Option<&[u8]>) -> Response {
 
 fn missing(site: &Site, library: &mut Library, question: &Question) -> Response {
     let fields = &question.request.head.fields;
-    if site.is_single_page
-        && let Found::Page(page) = library.find(site, b"/index.html", fields, question.now)
-    {
-        return represent(site, question.request, page);
+    if site.is_single_page {
+        let found = library.find(site, b"/index.html", fields, question.now);
+        if let Found::Page(page) | Found::Compressible(page) = found {
+            return represent(site, question.request, page);
+        }
     }
     match library.find(site, b"/404.html", fields, question.now) {
         Found::Page(page) | Found::Compressible(page) => Response {
@@ -377,6 +394,10 @@ fn list(site: &Site, fields: &Fields, folder: Path, query: Option<&[u8]>, patien
         let path = folder.folder();
         let (entries, order) = match folder::read(site, folder.relative(), shows_hidden, order) {
             Ok(read) => read,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let detail = "Too many large folders are being listed; try again.";
+                return Some(Response::error(503, detail).with("Retry-After", "2"));
+            }
             Err(_) => return Some(Response::error(403, "The folder cannot be read.")),
         };
         let listing = Listing::new(path, format, order);

@@ -80,7 +80,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub(super) allow_host: Vec<String>,
     /// Connections at a time; more are answered with 503
-    #[arg(long, value_name = "N", default_value = "10000")]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = parse_count)]
     pub(super) max_connections: usize,
     /// Connections of one address at a time, but for this machine's own; 0 sets no limit
     #[arg(long, value_name = "N", default_value = "256")]
@@ -152,6 +152,13 @@ fn parse_origin(text: &str) -> Result<String, &'static str> {
     match (text == "*" || is_origin) && text.bytes().all(|octet| octet.is_ascii_graphic()) {
         true => Ok(text.to_owned()),
         false => Err("an origin looks like https://example.com, without a path"),
+    }
+}
+
+fn parse_count(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(count @ 1..=1_000_000) => Ok(count),
+        _ => Err("a number from 1 to 1,000,000"),
     }
 }
 

@@ -1,13 +1,13 @@
 //! One connection: its socket, what has come, what is to go, and until when.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::answer::{Response, Work};
 use super::conversation::{Conversation, Desk, Turn};
-use super::pool::Pool;
+use super::pool::{Permit, Pool};
 use super::transfer::{Outgoing, Progress, Transport};
 use crate::http::Refusal;
 
@@ -41,8 +41,10 @@ pub(super) struct Connection {
     /// The client takes its time, so that a thread is not worth it.
     is_slow: bool,
     lingers: Option<usize>,
-    /// When the request that is being received began.
-    began: Option<Instant>,
+    /// The loop comes back to it by itself.
+    pub(super) is_queued: bool,
+    /// Its client has only so many.
+    pub(super) is_counted: bool,
     pub(super) deadline: Instant,
     /// With `--rate`: what may be sent, and since when it has been counted.
     allowance: (u64, Instant),
@@ -62,7 +64,7 @@ pub(super) enum Fate {
 }
 
 pub(super) enum Errand {
-    Transfer,
+    Transfer(Permit),
     Work(Work),
     Handshake,
 }
@@ -80,7 +82,8 @@ impl Connection {
             outgoing: Outgoing::default(),
             is_slow: false,
             lingers: None,
-            began: None,
+            is_queued: false,
+            is_counted: false,
             deadline: desk.now + desk.site.limits.idle_time,
             allowance: (0, desk.now),
         }
@@ -96,9 +99,13 @@ impl Connection {
         self.outgoing.push_octets(BUSY.to_vec());
     }
 
+    pub(super) fn counted_client(&self) -> Option<IpAddr> {
+        self.is_counted.then(|| self.peer.ip())
+    }
+
     /// Nothing is under way on it.
     pub(super) fn is_idle(&self) -> bool {
-        self.outgoing.is_empty() && self.began.is_none() && self.lingers.is_none()
+        self.outgoing.is_empty() && self.conversation.began.is_none() && self.lingers.is_none()
     }
 
     /// Does what can be done without waiting.
@@ -118,12 +125,15 @@ impl Connection {
                 // What the client does not take at once has a thread to itself.
                 let is_large =
                     self.outgoing.has_stream() || self.outgoing.file_octets() >= LARGE_OCTETS_MIN;
-                return match fate {
-                    Fate::Waits | Fate::Again if is_large && !self.is_slow && pool.has_room() => {
-                        Fate::Away(Errand::Transfer)
-                    }
-                    fate => fate,
-                };
+                let is_free = matches!(fate, Fate::Waits | Fate::Again);
+                if is_free
+                    && is_large
+                    && !self.is_slow
+                    && let Some(permit) = pool.permit()
+                {
+                    return Fate::Away(Errand::Transfer(permit));
+                }
+                return fate;
             }
             if self.conversation.closes && self.lingers.is_none() {
                 self.transport.shut_down();
@@ -179,7 +189,7 @@ impl Connection {
     }
 
     fn began_at(&mut self, now: Instant) -> Instant {
-        *self.began.get_or_insert(now)
+        *self.conversation.began.get_or_insert(now)
     }
 
     /// Answers the requests in `octets`; how much of them was taken, and what takes time.
@@ -199,7 +209,7 @@ impl Connection {
             match turn {
                 Turn::NeedsMore => break,
                 Turn::Answered if conversation.is_receiving() => {}
-                Turn::Answered => self.began = None,
+                Turn::Answered => self.conversation.began = None,
                 Turn::Later(work) => {
                     self.is_fresh = true;
                     return (at, Some(work));
@@ -217,7 +227,7 @@ impl Connection {
         }
         let is_sent = self.send_out(desk);
         let limits = &desk.site.limits;
-        self.deadline = match self.began {
+        self.deadline = match self.conversation.began {
             _ if !self.outgoing.is_empty() => desk.now + limits.stall_time,
             Some(began) if self.conversation.is_receiving() => began + BODY_TIME_MAX,
             Some(began) => began + limits.head_time,
@@ -299,19 +309,19 @@ impl Connection {
     pub(super) fn expire(&mut self, desk: &mut Desk) -> bool {
         let waits_for_request = self.outgoing.is_empty() && self.lingers.is_none();
         let is_handshake = matches!(self.transport, Transport::Handshake(_));
-        if !waits_for_request || self.began.is_none() || is_handshake {
+        if !waits_for_request || self.conversation.began.is_none() || is_handshake {
             return true;
         }
         let input = std::mem::take(&mut self.input);
         let conversation = &mut self.conversation;
         conversation.refuse(TOO_SLOW, &input, self.peer, desk, &mut self.outgoing);
-        self.began = None;
+        self.conversation.began = None;
         self.send_out(desk).is_err()
     }
 
     /// The work that took time is done.
     pub(super) fn resume(&mut self, response: Option<Response>, desk: &mut Desk) -> bool {
-        self.began = None;
+        self.conversation.began = None;
         let conversation = &mut self.conversation;
         conversation.resume(response, self.peer, desk, &mut self.outgoing);
         self.is_fresh = !self.input.is_empty();
@@ -320,7 +330,7 @@ impl Connection {
     }
 
     pub(super) fn handshake_done(&mut self) {
-        self.began = None;
+        self.conversation.began = None;
     }
 
     /// It ends: what has been sent of the answer goes into the log.

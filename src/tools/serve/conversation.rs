@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::access::{AccessLog, Record};
-use super::answer::{Answer, Body, Question, Response, Work, answer};
+use super::answer::{Answer, Body, Question, Response, Work, answer, takes};
 use super::library::Library;
 use super::metrics::{Counters, Metrics};
 use super::representation::Content;
 use super::site::Site;
 use super::transfer::{Framing, Outgoing};
+use crate::clock;
 use crate::http::chunked::{Decoder, Part};
 use crate::http::head::{Scan, parse_request};
 use crate::http::request::{BodyLength, Request, interpret};
@@ -95,6 +96,8 @@ pub(super) struct Conversation {
     held: Option<Box<Held>>,
     /// Nothing that comes is read as a request any more.
     pub(super) closes: bool,
+    /// When the request that is being received, or answered, began.
+    pub(super) began: Option<Instant>,
     /// Until the answer has been sent.
     unlogged: Option<Box<Record<'static>>>,
 }
@@ -161,45 +164,27 @@ impl Conversation {
         if request.body == BodyLength::None {
             return (taken, self.ask(&request, head, &[], peer, desk, outgoing));
         }
-        if let Err(refusal) = self.expect_body(&request, head, desk) {
-            self.refuse(refusal, head, peer, desk, outgoing);
+        let is_too_large = matches!(
+            request.body,
+            BodyLength::Octets(octets) if octets > desk.site.limits.body_octets
+        );
+        if !takes(&desk.site, request.head.method) && (is_too_large || request.expects_continue) {
+            // What the client sends all the same cannot be told from a further request.
+            self.closes = true;
+            return (
+                octets.len(),
+                self.ask(&request, head, &[], peer, desk, outgoing),
+            );
+        }
+        if is_too_large {
+            self.refuse(TOO_LARGE, head, peer, desk, outgoing);
             return (octets.len(), Turn::Answered);
         }
-        (taken, Turn::Answered)
-    }
-
-    fn expect_body(
-        &mut self,
-        request: &Request,
-        head: &[u8],
-        desk: &mut Desk,
-    ) -> Result<(), Refusal> {
-        let (decoder, left) = match request.body {
-            BodyLength::Octets(octets) if octets > desk.site.limits.body_octets => {
-                return Err(TOO_LARGE);
-            }
-            BodyLength::Octets(octets) => (None, octets),
-            BodyLength::Chunked | BodyLength::None => (Some(Decoder::new()), 0),
-        };
         if request.expects_continue {
-            let is_taken = desk.site.echoes && matches!(request.head.method, b"POST" | b"PUT");
-            if !is_taken {
-                // The client need not send it; what it sends all the same cannot be told from
-                // a further request.
-                return Err(Refusal {
-                    status: 405,
-                    why: "This server takes no bodies",
-                });
-            }
             desk.out.extend_from_slice(CONTINUE);
         }
-        self.receiving = Some(Box::new(Receiving {
-            head: head.to_vec(),
-            decoder,
-            left,
-            body: Vec::new(),
-        }));
-        Ok(())
+        self.receiving = Some(Box::new(Receiving::new(request.body, head)));
+        (taken, Turn::Answered)
     }
 
     fn receive(
@@ -328,7 +313,7 @@ impl Conversation {
             None => response,
         };
         let version = request.map_or(Version::Http11, |request| request.head.version);
-        let is_head = request.is_some_and(|request| request.head.method == b"HEAD");
+        let is_head = head.starts_with(b"HEAD ");
         let persists = request.is_some_and(|request| request.persists);
         let framing = match version {
             Version::Http11 => Framing::Chunked,
@@ -390,6 +375,7 @@ impl Conversation {
             let value = request.and_then(|request| request.head.fields.first(name));
             value.map(String::from_utf8_lossy)
         };
+        let began = self.began.unwrap_or(desk.now);
         let user = request.and_then(|request| desk.site.user(&request.head.fields).ok()?);
         let end = head.iter().position(|octet| matches!(octet, b'\r' | b'\n'));
         let end = end.unwrap_or(head.len());
@@ -405,8 +391,8 @@ impl Conversation {
             octets,
             referer: field("referer"),
             user_agent: field("user-agent"),
-            began: desk.now,
-            milliseconds: 0.0,
+            began,
+            milliseconds: since(began),
             format: desk.log.format,
             date: Arc::clone(&desk.date.local),
         };
@@ -420,11 +406,17 @@ impl Conversation {
     pub(super) fn sent(&mut self, octets: u64, desk: &mut Desk) {
         if let Some(mut record) = self.unlogged.take() {
             record.octets += octets;
-            record.milliseconds = desk.now.duration_since(record.began).as_secs_f64() * 1e3;
+            record.milliseconds = since(record.began);
             desk.log.record(&record, desk.now);
         }
         desk.counters.octets.add(octets);
     }
+}
+
+/// Milliseconds, to microseconds.
+fn since(began: Instant) -> f64 {
+    let span = clock::now().saturating_duration_since(began);
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 const TOO_LARGE: Refusal = Refusal {
@@ -433,6 +425,19 @@ const TOO_LARGE: Refusal = Refusal {
 };
 
 impl Receiving {
+    fn new(body: BodyLength, head: &[u8]) -> Receiving {
+        let (decoder, left) = match body {
+            BodyLength::Octets(octets) => (None, octets),
+            BodyLength::Chunked | BodyLength::None => (Some(Decoder::new()), 0),
+        };
+        Receiving {
+            head: head.to_vec(),
+            decoder,
+            left,
+            body: Vec::new(),
+        }
+    }
+
     /// How much of `octets` it took, and whether the body is whole.
     fn take(
         &mut self,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, FileType, Stat, fstat, statat};
@@ -13,7 +14,9 @@ use super::path::is_hidden;
 use super::site::Site;
 
 /// More are shown in the folder's own order, without being held in memory.
-const SORTED_MAX: usize = 100_000;
+const SORTED_MAX: usize = 50_000;
+/// Of more than a piece, at a time: a client that reads slowly holds one in memory.
+const LISTINGS_MAX: usize = 16;
 /// Rendered in one go.
 const PIECE_ENTRIES: usize = 256;
 
@@ -21,6 +24,27 @@ const PIECE_ENTRIES: usize = 256;
 pub(super) struct Source {
     sorted: std::vec::IntoIter<Entry>,
     rest: Option<Reader>,
+    _place: Option<Place>,
+}
+
+/// Among the large ones.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(listings: &Arc<AtomicUsize>) -> io::Result<Place> {
+        let before = listings.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(listings));
+        match before < LISTINGS_MAX {
+            true => Ok(place),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Reader {
@@ -44,18 +68,28 @@ pub(super) fn read(
         relative,
         shows_hidden,
     };
-    let mut entries = Vec::new();
+    let (mut entries, mut place) = (Vec::new(), None);
     while let Some(entry) = reader.next()? {
         entries.push(entry);
+        if entries.len() > PIECE_ENTRIES && place.is_none() {
+            place = Some(Place::take(&site.listings)?);
+        }
         if entries.len() == SORTED_MAX {
-            let rest = Some(reader);
-            let sorted = entries.into_iter();
-            return Ok((Source { sorted, rest }, None));
+            let source = Source {
+                sorted: entries.into_iter(),
+                rest: Some(reader),
+                _place: place,
+            };
+            return Ok((source, None));
         }
     }
     order.sort(&mut entries);
-    let sorted = entries.into_iter();
-    Ok((Source { sorted, rest: None }, Some(order)))
+    let source = Source {
+        sorted: entries.into_iter(),
+        rest: None,
+        _place: place,
+    };
+    Ok((source, Some(order)))
 }
 
 impl Reader {

@@ -15,8 +15,12 @@ use crate::http::negotiate::{self, Coding};
 /// For so long a file is taken to be what it was. At thousands of requests a second this spares
 /// most of the work; nobody can edit and reload faster.
 const TRUSTED_FOR: Duration = Duration::from_millis(10);
+/// What nobody asks for is closed: a file that was deleted gives its room back.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Kept by each loop.
 const KEPT_MAX: usize = 512;
+/// Those that are too large for memory stay open.
+const KEPT_FILES_MAX: usize = 16;
 const KEPT_OCTETS_MAX: usize = 8 << 20;
 /// Files that lie beside the one asked for, in the server's order of preference.
 const SIBLINGS: [(Coding, &str); 3] = [
@@ -45,6 +49,9 @@ pub(super) enum Found {
 pub(super) struct Library {
     known: HashMap<Vec<u8>, Known>,
     octets: usize,
+    files: usize,
+    /// When the first of them was kept.
+    since: Option<Instant>,
 }
 
 struct Known {
@@ -74,11 +81,20 @@ impl Library {
         }
         let place = match locate(site, &path) {
             Ok(place) => place,
+            // Out of descriptors, perhaps, of which some are here.
+            Err(Found::Failed) => {
+                self.clear();
+                match locate(site, &path) {
+                    Ok(place) => place,
+                    Err(found) => return found,
+                }
+            }
             Err(found) => return found,
         };
         let old = self.known.remove(raw);
         let old = old.map_or_else(Vec::new, |known| known.variants);
         self.octets -= octets_of(&old);
+        self.files -= files_of(&old);
         let Ok(variants) = read(site, &path, place, &old, wall) else {
             return Found::Failed;
         };
@@ -87,19 +103,38 @@ impl Library {
         found
     }
 
+    /// When all is to be forgotten.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.since.map(|since| since + KEPT_FOR)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Library::default();
+    }
+
     fn keep(&mut self, raw: &[u8], variants: Vec<(Coding, Arc<Representation>)>, now: Instant) {
-        let octets = octets_of(&variants);
-        if self.known.len() >= KEPT_MAX || self.octets + octets > KEPT_OCTETS_MAX {
-            self.known.clear();
-            self.octets = 0;
+        let (octets, files) = (octets_of(&variants), files_of(&variants));
+        if self.known.len() >= KEPT_MAX
+            || self.octets + octets > KEPT_OCTETS_MAX
+            || self.files + files > KEPT_FILES_MAX
+        {
+            self.clear();
         }
         self.octets += octets;
+        self.files += files;
+        self.since.get_or_insert(now);
         let known = Known {
             checked: now,
             variants,
         };
         self.known.insert(raw.to_vec(), known);
     }
+}
+
+fn files_of(variants: &[(Coding, Arc<Representation>)]) -> usize {
+    let is_file =
+        |(_, variant): &&(Coding, Arc<Representation>)| matches!(variant.content, Content::File(_));
+    variants.iter().filter(is_file).count()
 }
 
 fn octets_of(variants: &[(Coding, Arc<Representation>)]) -> usize {
@@ -143,7 +178,13 @@ struct Place {
 }
 
 fn locate(site: &Site, path: &Path) -> Result<Place, Found> {
-    let name = path.relative();
+    let name = match &site.only {
+        None => path.relative(),
+        Some(only) if path.segments.is_empty() || path.segments == [only.as_slice()] => {
+            return regular(site, only.clone());
+        }
+        Some(_) => return Err(Found::Missing),
+    };
     let file = match site.root.file(&name) {
         Ok(file) => file,
         Err(error) if site.is_pretty && !path.is_folder && is_missing(&error) => {

@@ -29,6 +29,7 @@ mod worker;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -151,8 +152,14 @@ impl Server {
         let site = Arc::new(Site::new(arguments, password)?);
         let log = arguments.log.as_deref().map(access::open).transpose();
         let log = log.map_err(|error| {
-            let why = cause::of(&error);
-            Error::Usage(format!("cannot write the access log: {why}"))
+            let (file, why) = (
+                arguments.log.as_deref().unwrap_or(Path::new("")),
+                cause::of(&error),
+            );
+            Error::Usage(format!(
+                "cannot write the access log {}: {why}",
+                file.display()
+            ))
         })?;
         let count = arguments.threads.map_or_else(processors, usize::from);
         let wanted = SocketAddr::new(arguments.bind, arguments.port);
@@ -184,6 +191,10 @@ impl Server {
             let log = AccessLog::new(out, arguments.log_format, file, now);
             let desk = server.desk(counters, log);
             server.start_loop(TcpListener::from_std(listener), desk)?;
+        }
+        if arguments.qr && address.ip().is_loopback() {
+            let text = "no QR code: no phone can reach a loopback address; add -b 0.0.0.0";
+            context.out.notice(text);
         }
         context.ready(&[address], &listening(arguments, address));
         Ok(server)

@@ -3,11 +3,14 @@
 //! for a while.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 const THREADS_MAX: usize = 32;
+/// The other threads are for what is over soon.
+const TRANSFERS_MAX: usize = 24;
 /// Work that waits for a thread; beyond it, the client is told that the server is busy.
 const WAITING_MAX: usize = 1024;
 const IDLE_FOR: Duration = Duration::from_secs(5);
@@ -21,6 +24,16 @@ pub(super) struct Pool(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
+    transfers: AtomicUsize,
+}
+
+/// One of the threads that may be held up by a client.
+pub(super) struct Permit(Arc<Shared>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.transfers.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Default)]
@@ -31,10 +44,11 @@ struct State {
 }
 
 impl Pool {
-    /// Whether a thread would take up work at once.
-    pub(super) fn has_room(&self) -> bool {
-        let state = self.state();
-        state.waiting.len() < state.idle || state.threads < THREADS_MAX
+    /// For a transfer, if there are not too many already.
+    pub(super) fn permit(&self) -> Option<Permit> {
+        let before = self.0.transfers.fetch_add(1, Ordering::Relaxed);
+        let permit = Permit(Arc::clone(&self.0));
+        (before < TRANSFERS_MAX).then_some(permit)
     }
 
     /// Runs it soon; gives it back where too much waits already.

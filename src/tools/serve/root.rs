@@ -5,54 +5,81 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, fstat, stat};
 use rustix::io::Errno;
 
 /// The kernel gives up when names change while it looks.
 const TRIES_MAX: usize = 8;
 
-pub(super) struct Root(OwnedFd);
+pub(super) struct Root {
+    path: PathBuf,
+    folder: RwLock<Arc<OwnedFd>>,
+}
 
 impl Root {
     pub(super) fn open(folder: &Path) -> io::Result<Root> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Root(rustix::fs::open(folder, flags, Mode::empty())?))
+        let path = std::path::absolute(folder)?;
+        let folder = RwLock::new(Arc::new(open_folder(&path)?));
+        Ok(Root { path, folder })
+    }
+
+    /// The folder that has the path now: a build may delete it and make it anew.
+    fn folder(&self) -> Result<Arc<OwnedFd>, Errno> {
+        let known = {
+            let folder = self.folder.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&folder)
+        };
+        let (now, then) = (stat(&self.path)?, fstat(&known)?);
+        if (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino) {
+            return Ok(known);
+        }
+        let opened = Arc::new(open_folder(&self.path)?);
+        let mut folder = self.folder.write().unwrap_or_else(PoisonError::into_inner);
+        *folder = Arc::clone(&opened);
+        Ok(opened)
     }
 
     /// Opens `relative` for reading. A link may lead anywhere inside the root if it is relative.
     pub(super) fn file(&self, relative: &[u8]) -> io::Result<File> {
         // A named pipe without a writer must not hold anybody up.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        Ok(self.beneath(self.0.as_fd(), relative, flags)?.into())
+        Ok(beneath(&*self.folder()?, relative, flags)?.into())
     }
 
     /// Where a name in an open folder of this root leads, without opening it.
     pub(super) fn place(&self, relative: &[u8]) -> io::Result<OwnedFd> {
-        Ok(self.beneath(self.0.as_fd(), relative, OFlags::PATH | OFlags::CLOEXEC)?)
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        Ok(beneath(&*self.folder()?, relative, flags)?)
     }
+}
 
-    #[cfg(target_os = "linux")]
-    fn beneath(&self, folder: impl AsFd, relative: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        use rustix::fs::{ResolveFlags, openat2};
-        let name = OsStr::from_bytes(relative);
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        for _ in 0..TRIES_MAX {
-            match openat2(&folder, name, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                // Before Linux 5.6, or where a sandbox does not know the call.
-                Err(Errno::NOSYS | Errno::PERM) => return walk(folder, relative, flags),
-                opened => return opened,
-            }
+fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+#[cfg(target_os = "linux")]
+fn beneath(folder: &OwnedFd, relative: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let name = OsStr::from_bytes(relative);
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    for _ in 0..TRIES_MAX {
+        match openat2(folder, name, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Before Linux 5.6, or where a sandbox does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return walk(folder, relative, flags),
+            opened => return opened,
         }
-        Err(Errno::AGAIN)
     }
+    Err(Errno::AGAIN)
+}
 
-    #[cfg(not(target_os = "linux"))]
-    fn beneath(&self, folder: impl AsFd, relative: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        walk(folder, relative, flags)
-    }
+#[cfg(not(target_os = "linux"))]
+fn beneath(folder: &OwnedFd, relative: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    walk(folder, relative, flags)
 }
 
 /// Name by name, following no link at all.
@@ -129,14 +156,26 @@ mod tests {
         ];
         for name in outside {
             assert_eq!(read(root.file(name)), None, "{}", name.escape_ascii());
-            let walked = walk(&root.0, name, OFlags::RDONLY);
+            let walked = walk(&*root.folder().expect("a folder"), name, OFlags::RDONLY);
             assert!(name.starts_with(b".") || name.starts_with(b"/") || walked.is_err());
         }
         assert_eq!(
-            read(walk(&root.0, b"a/b/file", OFlags::RDONLY)).as_deref(),
+            read(walk(
+                &*root.folder().expect("a folder"),
+                b"a/b/file",
+                OFlags::RDONLY
+            ))
+            .as_deref(),
             Some("inside")
         );
-        assert!(walk(&root.0, b"a/link", OFlags::RDONLY).is_err());
+        assert!(
+            walk(
+                &*root.folder().expect("a folder"),
+                b"a/link",
+                OFlags::RDONLY
+            )
+            .is_err()
+        );
     }
 
     proptest! {
@@ -149,7 +188,7 @@ mod tests {
             if let Ok(path) = path::Path::parse(target.as_bytes()) {
                 for opened in [
                     root.file(&path.relative()).ok(),
-                    walk(&root.0, &path.relative(), OFlags::RDONLY).ok().map(File::from),
+                    walk(&*root.folder().expect("a folder"), &path.relative(), OFlags::RDONLY).ok().map(File::from),
                 ] {
                     let Some(file) = opened else { continue };
                     let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +20,13 @@ use crate::cause;
 use crate::http::head::{Fields, is_token, is_value_octet};
 use crate::tool::Error;
 
-/// Files whose compressed form is kept.
-const COMPRESSED_MAX: usize = 256;
+/// Of compressed files.
+const COMPRESSED_OCTETS_MAX: u64 = 32 << 20;
 
 pub(super) struct Site {
     pub(super) root: Root,
+    /// The one file that is served, at `/` and by its name.
+    pub(super) only: Option<Vec<u8>>,
     pub(super) index: Vec<String>,
     media_types: HashMap<String, String>,
     cache: Vec<(glob::Pattern, u64)>,
@@ -44,6 +49,8 @@ pub(super) struct Site {
     pub(super) is_tls: bool,
     pub(super) verbose: bool,
     pub(super) limits: Limits,
+    /// Large folders that are being listed.
+    pub(super) listings: Arc<AtomicUsize>,
     compressed: Mutex<HashMap<Identity, Arc<Representation>>>,
 }
 
@@ -67,11 +74,18 @@ struct Credentials {
 
 impl Site {
     pub(super) fn new(arguments: &Arguments, password: Option<String>) -> Result<Site, Error> {
-        let folder = arguments.folder();
-        let root = Root::open(&folder).map_err(|error| {
-            let why = cause::of(&error);
-            Error::Usage(format!("cannot serve {}: {why}", folder.display()))
-        })?;
+        let place = arguments.folder();
+        let cannot = |why: String| Error::Usage(format!("cannot serve {}: {why}", place.display()));
+        let (folder, only) = match place.is_file() {
+            false => (place.clone(), None),
+            true => {
+                let name = place.file_name().unwrap_or_default();
+                let folder = place.parent().filter(|folder| *folder != Path::new(""));
+                let folder = folder.unwrap_or(Path::new("."));
+                (folder.to_owned(), Some(name.as_bytes().to_vec()))
+            }
+        };
+        let root = Root::open(&folder).map_err(|error| cannot(cause::of(&error)))?;
         let credentials = arguments.auth.as_ref().zip(password);
         let credentials = credentials.map(|(user, password)| Credentials {
             user: user.clone(),
@@ -82,6 +96,7 @@ impl Site {
         let guarded = arguments.bind.is_loopback() || !arguments.allow_host.is_empty();
         Ok(Site {
             root,
+            only,
             index: arguments.index.clone(),
             media_types: arguments.mime.iter().cloned().collect(),
             cache: arguments.cache.clone(),
@@ -110,6 +125,7 @@ impl Site {
                 stall_time: arguments.write_timeout,
                 rate: arguments.rate,
             },
+            listings: Arc::default(),
             compressed: Mutex::default(),
         })
     }
@@ -180,7 +196,8 @@ impl Site {
     pub(super) fn keep_compressed(&self, representation: Representation) {
         let compressed = self.compressed.lock();
         let mut compressed = compressed.unwrap_or_else(PoisonError::into_inner);
-        if compressed.len() >= COMPRESSED_MAX {
+        let octets: u64 = compressed.values().map(|kept| kept.size).sum();
+        if octets + representation.size > COMPRESSED_OCTETS_MAX {
             compressed.clear();
         }
         compressed.insert(representation.identity, Arc::new(representation));
@@ -224,13 +241,18 @@ fn fields(arguments: &Arguments) -> Vec<u8> {
 
 /// `Name: value`, of `--header`. What the server says of the message itself is its own matter.
 pub(super) fn parse_field(text: &str) -> Result<(String, String), String> {
-    const OWN: [&str; 6] = [
+    const OWN: [&str; 11] = [
+        "accept-ranges",
         "connection",
+        "content-encoding",
         "content-length",
         "content-range",
+        "content-type",
         "date",
+        "etag",
+        "last-modified",
+        "server",
         "transfer-encoding",
-        "content-encoding",
     ];
     let (name, value) = text.split_once(':').ok_or("write 'Name: value'")?;
     let value = value.trim();
@@ -241,7 +263,7 @@ pub(super) fn parse_field(text: &str) -> Result<(String, String), String> {
         return Err("the value must be one line without control characters".to_owned());
     }
     if OWN.contains(&name.to_ascii_lowercase().as_str()) {
-        return Err(format!("{name} is set by the server"));
+        return Err(format!("{name} is set by the server itself"));
     }
     Ok((name.to_owned(), value.to_owned()))
 }

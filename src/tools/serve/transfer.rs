@@ -65,6 +65,26 @@ impl Transport {
         }
     }
 
+    /// A client that speaks HTTP where TLS is expected.
+    pub(super) fn hears_plain_http(&self) -> bool {
+        let mut first = [0];
+        let begins = matches!(self, Transport::Handshake(handshake) if matches!(**handshake, Handshake::Begin(..)));
+        let peeked = self.socket().map(|socket| socket.peek(&mut first));
+        begins && matches!(peeked, Some(Ok(1))) && first[0].is_ascii_uppercase()
+    }
+
+    pub(super) fn answer_plainly(&mut self) {
+        const SORRY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nServer: nsh\r\nConnection: close\r\n\
+            Content-Type: text/plain\r\nContent-Length: 42\r\n\r\n\
+            This port speaks HTTPS. Ask for https://.\n";
+        if let Some(Handshake::Begin(mut stream, _)) = self.take_handshake() {
+            // What has come is read, or closing would take the answer back.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write(SORRY);
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+
     pub(super) fn take_handshake(&mut self) -> Option<Handshake> {
         match std::mem::replace(self, Transport::Closed) {
             Transport::Handshake(handshake) => Some(*handshake),

@@ -84,8 +84,13 @@ impl Mailbox {
 enum Slot {
     Free,
     Here(Box<Connection>),
-    /// In a thread of the pool; whether something happened on it meanwhile.
-    Away(SocketAddr, bool),
+    /// In a thread of the pool.
+    Away {
+        /// If it counts among its client's.
+        client: Option<IpAddr>,
+        /// Something happened on it meanwhile.
+        woken: bool,
+    },
 }
 
 pub(super) struct Worker {
@@ -164,14 +169,14 @@ impl Worker {
                             connection.has_ended |= event.is_read_closed();
                             self.advance(slot);
                         }
-                        Some(Slot::Away(_, woken)) => *woken = true,
+                        Some(Slot::Away { woken, .. }) => *woken = true,
                         Some(Slot::Free) | None => {}
                     },
                 }
             }
             self.take_returned();
             for slot in std::mem::take(&mut self.again) {
-                self.advance(slot);
+                self.advance_queued(slot);
             }
             if std::mem::take(&mut self.accepts_again) {
                 self.accept();
@@ -189,7 +194,12 @@ impl Worker {
         }
         let tick = self.next_deadline.map(|at| at.max(self.ticked + TICK));
         let rate = (!self.paused.is_empty()).then(|| self.desk.now + RATE_TICK);
-        let next = [tick, rate, self.desk.log.next_flush()];
+        let next = [
+            tick,
+            rate,
+            self.desk.log.next_flush(),
+            self.desk.library.expires(),
+        ];
         let next = next.into_iter().flatten().min()?;
         // mio counts whole milliseconds, and rounds up.
         Some(next.saturating_duration_since(clock::now()))
@@ -203,13 +213,27 @@ impl Worker {
         let deadline = connection.deadline;
         match fate {
             Fate::Waits => {}
-            Fate::Again => self.again.push(slot),
-            Fate::Paused => self.paused.push(slot),
+            Fate::Again | Fate::Paused if connection.is_queued => {}
+            Fate::Again => {
+                connection.is_queued = true;
+                self.again.push(slot);
+            }
+            Fate::Paused => {
+                connection.is_queued = true;
+                self.paused.push(slot);
+            }
             Fate::Away(errand) => return self.send_away(slot, errand),
             Fate::Over => return self.close(slot),
         }
         let earliest = self.next_deadline.map_or(deadline, |at| at.min(deadline));
         self.next_deadline = Some(earliest);
+    }
+
+    fn advance_queued(&mut self, slot: usize) {
+        if let Some(Slot::Here(connection)) = self.slots.get_mut(slot) {
+            connection.is_queued = false;
+            self.advance(slot);
+        }
     }
 
     fn close(&mut self, slot: usize) {
@@ -219,24 +243,24 @@ impl Worker {
         match std::mem::replace(entry, Slot::Free) {
             Slot::Here(mut connection) => {
                 connection.end(&mut self.desk);
-                self.forget(slot, connection.peer);
+                self.forget(slot, connection.counted_client());
             }
-            Slot::Away(peer, _) => self.forget(slot, peer),
+            Slot::Away { client, .. } => self.forget(slot, client),
             Slot::Free => {}
         }
     }
 
-    fn forget(&mut self, slot: usize, peer: SocketAddr) {
+    fn forget(&mut self, slot: usize, client: Option<IpAddr>) {
         self.free.push(slot);
         self.desk.counters.closed.add(1);
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        if self.is_counted(peer.ip()) {
+        if let Some(client) = client {
             let clients = self.shared.clients.lock();
             let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = clients.get_mut(&peer.ip()) {
+            if let Some(count) = clients.get_mut(&client) {
                 *count -= 1;
                 if *count == 0 {
-                    clients.remove(&peer.ip());
+                    clients.remove(&client);
                 }
             }
         }
@@ -245,8 +269,9 @@ impl Worker {
     }
 
     /// This machine's own programs may have as many as they like.
-    fn is_counted(&self, client: IpAddr) -> bool {
-        !client.to_canonical().is_loopback() && self.shared.site.limits.per_client > 0
+    fn is_counted(&self, stream: &TcpStream, client: IpAddr) -> bool {
+        let is_own = || stream.local_addr().is_ok_and(|own| own.ip() == client);
+        self.shared.site.limits.per_client > 0 && !client.to_canonical().is_loopback() && !is_own()
     }
 
     fn accept(&mut self) {
@@ -281,7 +306,9 @@ impl Worker {
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         let limits = &self.shared.site.limits;
         let open = self.shared.open.fetch_add(1, Ordering::Relaxed);
-        let is_too_many = open >= limits.connections || !self.count_client(peer.ip());
+        let is_counted = self.is_counted(&stream, peer.ip());
+        let is_one_more = is_counted && !self.count_client(peer.ip());
+        let is_too_many = open >= limits.connections || is_one_more;
         let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
         let _ = stream.set_nodelay(true);
         let stream = TcpStream::from_std(stream);
@@ -293,6 +320,7 @@ impl Worker {
             }
         };
         let mut connection = Box::new(Connection::new(transport, peer, &self.desk));
+        connection.is_counted = is_counted;
         self.desk.counters.accepted.add(1);
         if is_too_many {
             connection.turn_away(&mut self.desk);
@@ -311,9 +339,6 @@ impl Worker {
 
     /// Whether this client may have one more; it is counted in any case.
     fn count_client(&self, client: IpAddr) -> bool {
-        if !self.is_counted(client) {
-            return true;
-        }
         let clients = self.shared.clients.lock();
         let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
         let count = clients.entry(client).or_default();
@@ -328,15 +353,23 @@ impl Worker {
         let Slot::Here(connection) = std::mem::replace(entry, Slot::Free) else {
             return;
         };
-        *entry = Slot::Away(connection.peer, false);
+        let client = connection.counted_client();
+        *entry = Slot::Away {
+            client,
+            woken: false,
+        };
         let (mailbox, shared) = (Arc::clone(&self.mailbox), Arc::clone(&self.shared));
         let mut connection = connection;
         let task = move || {
             let outcome = match errand {
-                Errand::Transfer => match connection.transfer(&shared.is_cut) {
-                    Ok(()) => Outcome::Transferred,
-                    Err(_) => Outcome::Failed,
-                },
+                Errand::Transfer(permit) => {
+                    let transferred = connection.transfer(&shared.is_cut);
+                    drop(permit);
+                    match transferred {
+                        Ok(()) => Outcome::Transferred,
+                        Err(_) => Outcome::Failed,
+                    }
+                }
                 Errand::Work(work) => Outcome::Worked(work(&shared.site).map(Box::new)),
                 Errand::Handshake => shake(&mut connection),
             };
@@ -363,8 +396,9 @@ impl Worker {
         {
             // What happened meanwhile was not looked at.
             let is_handshake = matches!(connection.transport, Transport::Handshake(_));
-            let was_woken = matches!(self.slots[slot], Slot::Away(_, true));
+            let was_woken = matches!(self.slots[slot], Slot::Away { woken: true, .. });
             connection.is_readable = !is_handshake || was_woken;
+            connection.has_ended |= was_woken;
             let goes_on = match outcome {
                 Outcome::Transferred | Outcome::Shaken => true,
                 Outcome::Worked(response) => {
@@ -387,7 +421,10 @@ impl Worker {
     fn tick(&mut self) {
         let now = self.desk.now;
         for slot in std::mem::take(&mut self.paused) {
-            self.advance(slot);
+            self.advance_queued(slot);
+        }
+        if self.desk.library.expires().is_some_and(|at| at <= now) {
+            self.desk.library.clear();
         }
         if self.desk.log.next_flush().is_some_and(|at| at <= now) {
             self.desk.log.flush(now);
@@ -423,7 +460,7 @@ impl Worker {
             match &self.slots[slot] {
                 Slot::Here(connection) if is_cut || connection.is_idle() => self.close(slot),
                 Slot::Here(_) => left += 1,
-                Slot::Away(..) => left += usize::from(!is_cut),
+                Slot::Away { .. } => left += usize::from(!is_cut),
                 Slot::Free => {}
             }
         }
@@ -433,6 +470,10 @@ impl Worker {
 
 /// One step of a TLS handshake, which takes the processor for a while and waits for nobody.
 fn shake(connection: &mut Connection) -> Outcome {
+    if connection.transport.hears_plain_http() {
+        connection.transport.answer_plainly();
+        return Outcome::Failed;
+    }
     let step = |handshake: Handshake| match handshake {
         Handshake::Begin(stream, acceptor) => acceptor.accept(stream),
         Handshake::Going(handshake) => handshake.handshake(),
