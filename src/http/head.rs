@@ -80,6 +80,11 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    /// Whether nothing but empty lines has come.
+    pub(crate) fn is_before(&self, input: &[u8]) -> bool {
+        self.line == self.start && matches!(&input[self.start..], [] | [b'\r'])
+    }
+
     /// Where the head lies in `input`, its last empty line included; `None`: not all is there.
     ///
     /// `input` must begin with what it began with in the last call.

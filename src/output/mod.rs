@@ -233,6 +233,11 @@ impl Output {
     }
 }
 
+/// JSON for a file that somebody may show on a terminal.
+pub(crate) fn safe_json(json: &str) -> String {
+    sanitize::line(json, true)
+}
+
 fn append(log: &Mutex<Log>, line: &Line) -> Option<std::io::Error> {
     let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
     let error = log.as_mut()?.append(line).err()?;

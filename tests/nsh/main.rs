@@ -7,6 +7,7 @@ mod ping;
 mod prompt;
 mod routers;
 mod scripts;
+mod serve;
 mod support;
 mod trace;
 mod upper;

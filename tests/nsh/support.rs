@@ -79,13 +79,9 @@ impl Place {
 
     /// Starts nsh and leaves it running.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = self.nsh().args(arguments).spawn().expect("nsh starts");
-        let stdout = child.stdout.take().expect("a pipe");
-        Running {
-            _watchdog: Watchdog::of(&child),
-            child,
-            lines: BufReader::new(stdout).lines(),
-        }
+        let mut command = self.nsh();
+        command.args(arguments);
+        Running::of(command)
     }
 }
 
@@ -129,6 +125,16 @@ pub struct Running {
 }
 
 impl Running {
+    pub fn of(mut command: Command) -> Running {
+        let mut child = command.spawn().expect("nsh starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        Running {
+            _watchdog: Watchdog::of(&child),
+            child,
+            lines: BufReader::new(stdout).lines(),
+        }
+    }
+
     pub fn line(&mut self) -> String {
         self.lines
             .next()

@@ -47,17 +47,11 @@ impl Sink {
             return Sink::Octets(0);
         }
         let media_type = head.fields.first("content-type").unwrap_or_default();
-        let is_text = |kind: &str| media_type.starts_with(kind.as_bytes());
-        let hidden = [
-            "image/",
-            "video/",
-            "audio/",
-            "font/",
-            "application/zip",
-            "application/octet-stream",
-        ]
-        .into_iter()
-        .any(is_text);
+        let is_kind = |kind: &str| media_type.starts_with(kind.as_bytes());
+        let pictures = ["image/", "video/", "audio/", "font/"]
+            .into_iter()
+            .any(is_kind);
+        let hidden = pictures && !is_kind("image/svg");
         Sink::Lines(Lines {
             octets: 0,
             waiting: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ impl Milliseconds {
             let at = at?;
             let span = at.saturating_duration_since(last);
             last = at;
-            Some(span.as_secs_f64() * 1e3)
+            Some(milliseconds(span))
         };
         Milliseconds {
             resolve: step(times.resolved),
@@ -78,9 +78,14 @@ impl Milliseconds {
             tls: step(times.secured),
             first_octet: step(times.first_octet),
             rest: step(times.ended),
-            total: last.saturating_duration_since(times.began).as_secs_f64() * 1e3,
+            total: milliseconds(last.saturating_duration_since(times.began)),
         }
     }
+}
+
+/// To microseconds.
+fn milliseconds(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 impl Answer {

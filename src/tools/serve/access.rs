@@ -212,8 +212,9 @@ impl AccessLog {
             match self.format {
                 Format::Json => {
                     let time = clock::stamp();
-                    // Writing to memory does not fail.
-                    let _ = serde_json::to_writer(&mut self.buffer, &Timed { record, time });
+                    let json = serde_json::to_string(&Timed { record, time });
+                    let json = json.unwrap_or_default();
+                    self.buffer.extend(output::safe_json(&json).as_bytes());
                 }
                 Format::Common | Format::Combined => record.write(&mut self.buffer),
             }

@@ -250,6 +250,9 @@ fn options(site: &Site, fields: &Fields) -> Response {
 fn echo(question: &Question, path: &[u8]) -> Response {
     let response = match path {
         b"/echo" => Response::octets(200, "text/plain; charset=utf-8", question.head.to_vec()),
+        _ if std::str::from_utf8(question.body).is_ok() => {
+            Response::octets(200, "text/plain; charset=utf-8", question.body.to_vec())
+        }
         _ => Response::octets(200, "application/octet-stream", question.body.to_vec()),
     };
     response.with("Cache-Control", "no-store")
@@ -274,10 +277,14 @@ fn missing(site: &Site, library: &mut Library, question: &Question) -> Response 
         }
     }
     match library.find(site, b"/404.html", fields, question.now) {
-        Found::Page(page) | Found::Compressible(page) => Response {
-            body: Body::Whole(page),
-            ..Response::empty(404)
-        },
+        // Without validators: it is not this page that has them.
+        Found::Page(page) | Found::Compressible(page) => {
+            let mut response = Response::empty(404).with("Content-Length", &page.size.to_string());
+            response.fields.extend_from_slice(&page.kind);
+            let whole = 0..page.size;
+            response.body = Body::Parts(VecDeque::from([Part::File(page, whole)]));
+            response
+        }
         _ => Response::error(404, "There is nothing at this address."),
     }
 }

@@ -129,6 +129,7 @@ impl Connection {
                 if is_free
                     && is_large
                     && !self.is_slow
+                    && desk.site.limits.rate.is_none()
                     && let Some(permit) = pool.permit()
                 {
                     return Fate::Away(Errand::Transfer(permit));

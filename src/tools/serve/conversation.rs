@@ -143,6 +143,11 @@ impl Conversation {
         }
         let found = match self.scan.find(octets, desk.site.limits.head_octets) {
             Ok(Some(found)) => found,
+            // An empty line behind a body is not yet a request.
+            Ok(None) if self.scan.is_before(octets) => {
+                self.began = None;
+                return (0, Turn::NeedsMore);
+            }
             Ok(None) => return (0, Turn::NeedsMore),
             Err(refusal) => {
                 self.refuse(refusal, octets, peer, desk, outgoing);

@@ -206,8 +206,8 @@ impl Content {
             && !octets.contains(&0)
             && match std::str::from_utf8(&octets) {
                 Ok(_) => true,
-                // A character may be cut at the end.
-                Err(error) => error.error_len().is_none(),
+                // A character may be cut where we stopped reading.
+                Err(error) => error.error_len().is_none() && size > count as u64,
             };
         match is_text {
             true => "text/plain; charset=utf-8".to_owned(),

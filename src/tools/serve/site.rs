@@ -139,6 +139,11 @@ impl Site {
             Some(own) => own.clone(),
             None => mime_guess::from_ext(extension).first_raw()?.to_owned(),
         };
+        // RFC 9239 section 6 has made these one.
+        let media_type = match media_type.as_str() {
+            "application/javascript" => "text/javascript".to_owned(),
+            _ => media_type,
+        };
         let is_text = media_type.starts_with("text/") && !media_type.contains("charset");
         Some(match is_text {
             true => format!("{media_type}; charset=utf-8"),
