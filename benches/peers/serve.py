@@ -91,7 +91,8 @@ def lighttpd(server):
 SERVERS = {
     "nginx": nginx,
     "lighttpd": lighttpd,
-    "nsh": lambda server: nsh(f"serve {files} -p {server.port} --log {server.log}"),
+    "nsh": lambda server: nsh(f"serve {files} -p {server.port} --log {server.log} "
+                              "--max-connections 16000"),
 }
 
 
