@@ -6,9 +6,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::entry::Order;
 use super::folder::{self, Entries};
 use super::library::{Found, Library};
+use super::listing::entry::Order;
 use super::listing::{self, Format, Listing};
 use super::metrics::Metrics;
 use super::page;

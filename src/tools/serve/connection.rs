@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::answer::{Response, Work};
-use super::conversation::{Conversation, Desk, Turn};
+use super::conversation::{Conversation, Turn};
+use super::desk::Desk;
 use super::pool::{Permit, Pool};
 use super::transfer::{Outgoing, Progress, Transport};
 use crate::http::Refusal;

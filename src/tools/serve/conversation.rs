@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use super::access::{AccessLog, Record};
+use super::access::Record;
 use super::answer::{Answer, Body, Question, Response, Work, answer, takes};
-use super::library::Library;
-use super::metrics::{Counters, Metrics};
+use super::desk::Desk;
+use super::receiving::{Receiving, TOO_LARGE};
 use super::representation::Content;
-use super::site::Site;
 use super::transfer::{Framing, Outgoing};
 use crate::clock;
-use crate::http::chunked::{Decoder, Part};
 use crate::http::head::{Scan, parse_request};
 use crate::http::request::{BodyLength, Request, interpret};
 use crate::http::{self, Refusal, Version};
@@ -21,73 +19,6 @@ use crate::http::{self, Refusal, Version};
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Shown in the log of what was no request.
 const SHOWN_OCTETS_MAX: usize = 200;
-
-/// What all connections of a loop use.
-pub(super) struct Desk {
-    pub(super) site: Arc<Site>,
-    pub(super) library: Library,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) log: AccessLog,
-    /// Answers on their way to one connection.
-    pub(super) out: Vec<u8>,
-    pub(super) now: Instant,
-    date: Date,
-    /// The server ends: every answer is its connection's last.
-    pub(super) drains: bool,
-}
-
-/// What changes once a second.
-struct Date {
-    wall: SystemTime,
-    second: Option<u64>,
-    /// The field lines of every answer.
-    fields: String,
-    /// As the access log has it.
-    local: Arc<str>,
-}
-
-impl Desk {
-    pub(super) fn new(
-        site: Arc<Site>,
-        metrics: Arc<Metrics>,
-        counters: Arc<Counters>,
-        log: AccessLog,
-        now: Instant,
-    ) -> Desk {
-        Desk {
-            site,
-            library: Library::default(),
-            metrics,
-            counters,
-            log,
-            out: Vec::new(),
-            now,
-            date: Date {
-                wall: SystemTime::UNIX_EPOCH,
-                second: None,
-                fields: String::new(),
-                local: "".into(),
-            },
-            drains: false,
-        }
-    }
-
-    pub(super) fn set_time(&mut self, now: Instant, wall: SystemTime) {
-        self.now = now;
-        self.date.wall = wall;
-        let since = wall.duration_since(SystemTime::UNIX_EPOCH);
-        let second = since.map_or(0, |since| since.as_secs());
-        if self.date.second != Some(second) {
-            self.date.second = Some(second);
-            let date =
-                httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
-            self.date.fields = format!("Date: {date}\r\nServer: nsh\r\n");
-            let local = chrono::DateTime::<chrono::Local>::from(wall);
-            self.date.local = local.format("%d/%b/%Y:%H:%M:%S %z").to_string().into();
-        }
-    }
-}
 
 #[derive(Default)]
 pub(super) struct Conversation {
@@ -100,15 +31,6 @@ pub(super) struct Conversation {
     pub(super) began: Option<Instant>,
     /// Until the answer has been sent.
     unlogged: Option<Box<Record<'static>>>,
-}
-
-/// A request whose body is on its way.
-struct Receiving {
-    head: Vec<u8>,
-    decoder: Option<Decoder>,
-    /// Of a body with a length.
-    left: u64,
-    body: Vec<u8>,
 }
 
 /// A request whose answer takes time.
@@ -422,67 +344,6 @@ impl Conversation {
 fn since(began: Instant) -> f64 {
     let span = clock::now().saturating_duration_since(began);
     (span.as_secs_f64() * 1e6).round() / 1e3
-}
-
-const TOO_LARGE: Refusal = Refusal {
-    status: 413,
-    why: "the body is larger than this server takes",
-};
-
-impl Receiving {
-    fn new(body: BodyLength, head: &[u8]) -> Receiving {
-        let (decoder, left) = match body {
-            BodyLength::Octets(octets) => (None, octets),
-            BodyLength::Chunked | BodyLength::None => (Some(Decoder::new()), 0),
-        };
-        Receiving {
-            head: head.to_vec(),
-            decoder,
-            left,
-            body: Vec::new(),
-        }
-    }
-
-    /// How much of `octets` it took, and whether the body is whole.
-    fn take(
-        &mut self,
-        octets: &[u8],
-        octets_max: u64,
-        keeps: bool,
-    ) -> Result<(usize, bool), Refusal> {
-        let Some(decoder) = &mut self.decoder else {
-            let count = octets
-                .len()
-                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-            self.left -= count as u64;
-            if keeps {
-                self.body.extend_from_slice(&octets[..count]);
-            }
-            return Ok((count, self.left == 0));
-        };
-        let mut at = 0;
-        loop {
-            let invalid = |_| Refusal {
-                status: 400,
-                why: "the chunked coding of the body is not valid",
-            };
-            let (taken, part) = decoder.decode(&octets[at..]).map_err(invalid)?;
-            at += taken;
-            match part {
-                Part::More => return Ok((at, false)),
-                Part::End => return Ok((at, true)),
-                Part::Data(data) => {
-                    self.left += data.len() as u64;
-                    if self.left > octets_max {
-                        return Err(TOO_LARGE);
-                    }
-                    if keeps {
-                        self.body.extend_from_slice(data);
-                    }
-                }
-            }
-        }
-    }
 }
 
 /// All but the empty line.

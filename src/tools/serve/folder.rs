@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, Dir, FileType, Stat, fstat, statat};
 
 use super::answer::Body;
-use super::entry::{Entry, Kind, Order};
 use super::listing::Listing;
+use super::listing::entry::{Entry, Kind, Order};
 use super::path::is_hidden;
 use super::site::Site;
 

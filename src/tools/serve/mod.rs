@@ -9,7 +9,8 @@ mod answer;
 mod arguments;
 mod connection;
 mod conversation;
-mod entry;
+mod desk;
+mod errand;
 mod folder;
 mod library;
 mod listing;
@@ -18,20 +19,20 @@ mod page;
 mod path;
 mod pool;
 mod qr;
+mod receiving;
 mod representation;
 mod root;
+mod shared;
 mod site;
-mod table;
 mod tls;
 mod transfer;
 mod worker;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -41,11 +42,12 @@ use serde::Serialize;
 
 use access::AccessLog;
 use arguments::Arguments;
-use conversation::Desk;
+use desk::Desk;
+use errand::Mailbox;
 use metrics::{Counters, Metrics, Sum};
-use pool::Pool;
+use shared::Shared;
 use site::Site;
-use worker::{Mailbox, Shared, Worker};
+use worker::Worker;
 
 use crate::measure::size;
 use crate::net::{self, tcp};
@@ -171,15 +173,7 @@ impl Server {
             loops: (0..count).map(|_| Arc::default()).collect(),
             started: now,
         });
-        let shared = Arc::new(Shared {
-            site: Arc::clone(&site),
-            pool: Pool::default(),
-            tls,
-            open: AtomicUsize::new(0),
-            clients: Mutex::new(HashMap::new()),
-            drains: AtomicBool::new(false),
-            is_cut: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(Arc::clone(&site), tls));
         let mut server = Server {
             shared,
             metrics: Arc::clone(&metrics),

@@ -1,24 +1,21 @@
 //! One of the server's loops: a listener of its own, and its connections.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
-use native_tls::{HandshakeError, TlsAcceptor};
 use nix::errno::Errno;
 
-use super::answer::Response;
 use super::connection::{Connection, Errand, Fate};
-use super::conversation::Desk;
-use super::pool::Pool;
-use super::site::Site;
+use super::desk::Desk;
+use super::errand::{self, Mailbox, Outcome, Return};
+use super::shared::Shared;
 use super::transfer::{Handshake, Transport};
 use crate::clock;
 use crate::net::tcp;
@@ -34,52 +31,6 @@ const SCRATCH_OCTETS: usize = 32 << 10;
 const TICK: Duration = Duration::from_millis(250);
 /// How often a connection with `--rate` sends.
 const RATE_TICK: Duration = Duration::from_millis(20);
-
-/// What the loops have in common.
-pub(super) struct Shared {
-    pub(super) site: Arc<Site>,
-    pub(super) pool: Pool,
-    pub(super) tls: Option<Arc<TlsAcceptor>>,
-    pub(super) open: AtomicUsize,
-    pub(super) clients: Mutex<HashMap<IpAddr, usize>>,
-    /// No new connections, and the ones there are get their last answer.
-    pub(super) drains: AtomicBool,
-    /// Nothing more is sent.
-    pub(super) is_cut: AtomicBool,
-}
-
-/// Where threads of the pool bring connections back, and how the loop is woken.
-pub(super) struct Mailbox {
-    returned: Mutex<Vec<Return>>,
-    waker: Waker,
-}
-
-struct Return {
-    slot: usize,
-    connection: Box<Connection>,
-    outcome: Outcome,
-}
-
-enum Outcome {
-    Transferred,
-    Worked(Option<Box<Response>>),
-    /// The handshake goes on, or is done.
-    Shaken,
-    Failed,
-}
-
-impl Mailbox {
-    pub(super) fn wake(&self) {
-        let _ = self.waker.wake();
-    }
-
-    fn put(&self, returned: Return) {
-        let mut all = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(returned);
-        drop(all);
-        self.wake();
-    }
-}
 
 enum Slot {
     Free,
@@ -129,10 +80,7 @@ impl Worker {
             desk,
             poll,
             listener: Some(listener),
-            mailbox: Arc::new(Mailbox {
-                returned: Mutex::default(),
-                waker,
-            }),
+            mailbox: Arc::new(Mailbox::new(waker)),
             slots: Vec::new(),
             free: Vec::new(),
             again: Vec::new(),
@@ -255,23 +203,10 @@ impl Worker {
         self.desk.counters.closed.add(1);
         self.shared.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(client) = client {
-            let clients = self.shared.clients.lock();
-            let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = clients.get_mut(&client) {
-                *count -= 1;
-                if *count == 0 {
-                    clients.remove(&client);
-                }
-            }
+            self.shared.forget_client(client);
         }
         // One that had to wait for a descriptor may be accepted now.
         self.accepts_again |= self.spare.is_none();
-    }
-
-    /// This machine's own programs may have as many as they like.
-    fn is_counted(&self, stream: &TcpStream, client: IpAddr) -> bool {
-        let is_own = || stream.local_addr().is_ok_and(|own| own.ip() == client);
-        self.shared.site.limits.per_client > 0 && !client.to_canonical().is_loopback() && !is_own()
     }
 
     fn accept(&mut self) {
@@ -306,8 +241,8 @@ impl Worker {
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         let limits = &self.shared.site.limits;
         let open = self.shared.open.fetch_add(1, Ordering::Relaxed);
-        let is_counted = self.is_counted(&stream, peer.ip());
-        let is_one_more = is_counted && !self.count_client(peer.ip());
+        let is_counted = self.shared.is_counted(&stream, peer.ip());
+        let is_one_more = is_counted && !self.shared.count_client(peer.ip());
         let is_too_many = open >= limits.connections || is_one_more;
         let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
         let _ = stream.set_nodelay(true);
@@ -337,15 +272,6 @@ impl Worker {
         self.advance(slot);
     }
 
-    /// Whether this client may have one more; it is counted in any case.
-    fn count_client(&self, client: IpAddr) -> bool {
-        let clients = self.shared.clients.lock();
-        let mut clients = clients.unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(client).or_default();
-        *count += 1;
-        *count <= self.shared.site.limits.per_client
-    }
-
     fn send_away(&mut self, slot: usize, errand: Errand) {
         let Some(entry) = self.slots.get_mut(slot) else {
             return;
@@ -359,20 +285,9 @@ impl Worker {
             woken: false,
         };
         let (mailbox, shared) = (Arc::clone(&self.mailbox), Arc::clone(&self.shared));
-        let mut connection = connection;
         let task = move || {
-            let outcome = match errand {
-                Errand::Transfer(permit) => {
-                    let transferred = connection.transfer(&shared.is_cut);
-                    drop(permit);
-                    match transferred {
-                        Ok(()) => Outcome::Transferred,
-                        Err(_) => Outcome::Failed,
-                    }
-                }
-                Errand::Work(work) => Outcome::Worked(work(&shared.site).map(Box::new)),
-                Errand::Handshake => shake(&mut connection),
-            };
+            let mut connection = connection;
+            let outcome = errand::run(errand, &mut connection, &shared);
             mailbox.put(Return {
                 slot,
                 connection,
@@ -386,13 +301,11 @@ impl Worker {
     }
 
     fn take_returned(&mut self) {
-        let returned = self.mailbox.returned.lock();
-        let returned = std::mem::take(&mut *returned.unwrap_or_else(PoisonError::into_inner));
         for Return {
             slot,
             mut connection,
             outcome,
-        } in returned
+        } in self.mailbox.take()
         {
             // What happened meanwhile was not looked at.
             let is_handshake = matches!(connection.transport, Transport::Handshake(_));
@@ -465,31 +378,6 @@ impl Worker {
             }
         }
         left == 0
-    }
-}
-
-/// One step of a TLS handshake, which takes the processor for a while and waits for nobody.
-fn shake(connection: &mut Connection) -> Outcome {
-    if connection.transport.hears_plain_http() {
-        connection.transport.answer_plainly();
-        return Outcome::Failed;
-    }
-    let step = |handshake: Handshake| match handshake {
-        Handshake::Begin(stream, acceptor) => acceptor.accept(stream),
-        Handshake::Going(handshake) => handshake.handshake(),
-    };
-    match connection.transport.take_handshake().map(step) {
-        Some(Ok(stream)) => {
-            connection.transport = Transport::Tls(Box::new(stream));
-            connection.handshake_done();
-            Outcome::Shaken
-        }
-        Some(Err(HandshakeError::WouldBlock(handshake))) => {
-            let going = Handshake::Going(handshake);
-            connection.transport = Transport::Handshake(Box::new(going));
-            Outcome::Shaken
-        }
-        Some(Err(HandshakeError::Failure(_))) | None => Outcome::Failed,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use chrono::{Local, SecondsFormat};
 
+use super::super::page::{self, html, text};
 use super::entry::{Column, Entry, Kind, Order, Totals};
-use super::page::{self, html, text};
 use crate::measure::size;
 
 pub(crate) const SCRIPT: &str = include_str!("listing.js");

@@ -2,6 +2,9 @@
 //!
 //! They are written in pieces, so that a folder of a million entries takes no memory.
 
+pub(super) mod entry;
+mod table;
+
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -10,8 +13,8 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::entry::{Entry, Kind, Order, Totals};
-use super::{page, table};
+use super::page;
+use entry::{Entry, Kind, Order, Totals};
 
 #[derive(Clone, Copy)]
 pub(crate) enum Format {
@@ -137,7 +140,7 @@ fn json(entry: &Entry) -> Vec<u8> {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use super::super::entry::Column;
+    use super::entry::Column;
     use super::*;
 
     const ORDER: Option<Order> = Some(Order {
