@@ -14,8 +14,9 @@ use crate::http::Refusal;
 
 /// Answers to pipelined requests that are put together before they are sent.
 const OUT_OCTETS_MAX: usize = 128 << 10;
-/// Sent before another connection gets its turn.
+/// Sent, and read, before another connection gets its turn.
 const TURN_OCTETS_MAX: u64 = 4 << 20;
+const TURN_READS_MAX: u32 = 16;
 /// Larger bodies have a thread to themselves while there is one.
 const LARGE_OCTETS_MIN: u64 = 256 << 10;
 /// A client that takes nothing for so long gives the thread back.
@@ -119,6 +120,7 @@ impl Connection {
             };
         }
         let mut budget = TURN_OCTETS_MAX;
+        let mut reads = 0;
         loop {
             if !self.outgoing.is_empty()
                 && let Some(fate) = self.send(desk, &mut budget)
@@ -156,6 +158,10 @@ impl Connection {
             }
             if !self.is_readable {
                 return Fate::Waits;
+            }
+            reads += 1;
+            if reads > TURN_READS_MAX {
+                return Fate::Again;
             }
             let count = match self.transport.receive(scratch) {
                 Ok(0) => return Fate::Over,
@@ -323,9 +329,9 @@ impl Connection {
 
     /// The work that took time is done.
     pub(super) fn resume(&mut self, response: Option<Response>, desk: &mut Desk) -> bool {
-        self.conversation.began = None;
         let conversation = &mut self.conversation;
         conversation.resume(response, self.peer, desk, &mut self.outgoing);
+        conversation.began = None;
         self.is_fresh = !self.input.is_empty();
         self.deadline = desk.now + desk.site.limits.stall_time;
         self.send_out(desk).is_ok()
