@@ -13,6 +13,7 @@ use crate::net::tls::Stream;
 /// More than any server sends; browsers take 256 KiB.
 const HEAD_OCTETS_MAX: usize = 256 << 10;
 const BUFFER_OCTETS: usize = 64 << 10;
+const INTERIM_MAX: usize = 16;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -72,15 +73,16 @@ pub(crate) fn exchange(
     request: &[u8],
     patience: Duration,
 ) -> Result<Response, Error> {
-    stream.write_all(request, clock::now() + patience)?;
+    let sent = request
+        .chunks(BUFFER_OCTETS)
+        .try_for_each(|piece| stream.write_all(piece, clock::now() + patience));
     let mut buffer = Vec::new();
-    let (head, began) = loop {
-        let (head, began) = read_head(&mut stream, &mut buffer, patience)?;
-        // RFC 9110 section 15.2: any number of interim answers come first.
-        match parse_response(&head)?.status {
-            100..200 => {}
-            _ => break (head, began),
-        }
+    let answered = read_final_head(&mut stream, &mut buffer, patience);
+    // A server may answer before it has read everything, and close.
+    let (head, began) = match (sent, answered) {
+        (_, Ok(answered)) => answered,
+        (Err(error), Err(_)) => return Err(error.into()),
+        (Ok(()), Err(error)) => return Err(error),
     };
     let parsed = parse_response(&head)?;
     let length = body_length(method.as_bytes(), &parsed)?;
@@ -102,8 +104,25 @@ pub(crate) fn exchange(
     })
 }
 
+/// RFC 9110 section 15.2: interim answers come first.
+pub(crate) fn read_final_head(
+    stream: &mut Stream,
+    buffer: &mut Vec<u8>,
+    patience: Duration,
+) -> Result<(Vec<u8>, Instant), Error> {
+    for _ in 0..INTERIM_MAX {
+        let (head, began) = read_head(stream, buffer, patience)?;
+        match parse_response(&head)?.status {
+            101 => return Err(Error::Invalid("it changes to a protocol nobody asked for")),
+            100..200 => {}
+            _ => return Ok((head, began)),
+        }
+    }
+    Err(Error::Invalid("there are too many interim answers"))
+}
+
 /// Takes a head off the front of `buffer`, which is filled as needed.
-pub(crate) fn read_head(
+fn read_head(
     stream: &mut Stream,
     buffer: &mut Vec<u8>,
     patience: Duration,

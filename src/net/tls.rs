@@ -1,6 +1,7 @@
 //! TLS on a connection that ends with the job or at a deadline.
 
 use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use native_tls::{Certificate, HandshakeError, TlsConnector, TlsStream};
@@ -65,21 +66,26 @@ pub(crate) fn connect(
         builder.add_root_certificate(authority.clone());
     }
     let connector = builder.build().map_err(|error| failed(error.to_string()))?;
+    let failure = Failure::default();
     let timed = Timed {
         connection,
         deadline,
-        failure: None,
+        failure: Arc::clone(&failure),
     };
-    match connector.connect(host, timed) {
-        Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
-        Err(HandshakeError::WouldBlock(_)) => Err(failed("the handshake broke off".to_owned())),
-        Err(HandshakeError::Failure(error)) => Err(failed(reason(&error.to_string()))),
-    }
+    let why = match connector.connect(host, timed) {
+        Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
+        Err(HandshakeError::WouldBlock(_)) => "the handshake broke off".to_owned(),
+        Err(HandshakeError::Failure(error)) => reason(&error.to_string()),
+    };
+    Err(take(&failure).unwrap_or_else(|| failed(why)))
 }
 
 /// OpenSSL's errors are `error:CODE:library:function:reason:file:line:`, and what it made of the
 /// certificate in brackets.
 pub(crate) fn reason(text: &str) -> String {
+    if !text.starts_with("error:") {
+        return text.to_owned();
+    }
     let reason = text.split(':').nth(4).unwrap_or(text);
     match text.rsplit_once('(') {
         Some((_, verdict)) => format!("{reason} ({verdict}"),
@@ -91,21 +97,30 @@ pub(crate) fn reason(text: &str) -> String {
 pub(crate) struct Timed {
     connection: Connection,
     deadline: Instant,
-    /// Why it failed, which an io::Error has no room for.
-    failure: Option<Error>,
+    failure: Failure,
+}
+
+/// Why a connection failed, which an io::Error has no room for.
+type Failure = Arc<Mutex<Option<Error>>>;
+
+fn take(failure: &Failure) -> Option<Error> {
+    failure
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take()
 }
 
 impl Timed {
     fn keep<T>(&mut self, result: Result<T, Error>) -> io::Result<T> {
         result.map_err(|error| {
             let text = error.to_string();
-            self.failure = Some(error);
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             io::Error::other(text)
         })
     }
 
     fn explain(&mut self, what: &str, error: io::Error) -> Error {
-        self.failure.take().unwrap_or_else(|| Error::System {
+        take(&self.failure).unwrap_or_else(|| Error::System {
             what: what.to_owned(),
             error,
         })

@@ -140,8 +140,9 @@ fn what_is_asked() {
         format!("HEAD /a?b=c HTTP/1.1\r\n{common}\r\n")
     );
     let own = ask("-X PATCH -H 'Accept: text/x' -H 'X-Y: z'");
-    let fields =
-        format!("Host: HOST\r\n{agent}\r\nConnection: close\r\nAccept: text/x\r\nX-Y: z\r\n");
+    let fields = format!(
+        "Host: HOST\r\n{agent}\r\nConnection: close\r\nContent-Length: 0\r\nAccept: text/x\r\nX-Y: z\r\n"
+    );
     assert_eq!(own, format!("PATCH /a?b=c HTTP/1.1\r\n{fields}\r\n"));
     let posted = ask("-d 'x=1'");
     assert!(posted.starts_with("POST /a?b=c HTTP/1.1\r\n"), "{posted}");
@@ -248,6 +249,50 @@ fn what_broke_off_goes_on_where_it_was_if_the_file_is_the_same() {
         ("all of it", 0),
         "{ran:?}"
     );
+}
+
+#[test]
+fn a_part_is_never_taken_for_the_file() {
+    let place = place();
+    let part = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-4/1000\r\n\
+                Content-Length: 5\r\n\r\nhello";
+    let (address, _serving) = server(&[part]);
+    let ran = get(&place, &format!("{address} -o file"));
+    let told = "get: the server sent a part of the file without being asked for one\n";
+    assert_eq!((ran.stderr.as_str(), ran.status), (told, 69));
+    assert_eq!(
+        std::fs::read_dir(place.path()).expect("a folder").count(),
+        0
+    );
+
+    place.write("file.part", "hello");
+    let less = "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-6/9\r\n\
+                Content-Length: 2\r\n\r\n y";
+    let all = "HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */7\r\n\
+               Content-Length: 0\r\n\r\n";
+    let (address, _serving) = server(&[less, all]);
+    let ran = get(&place, &format!("{address} -o file --continue"));
+    let told = "get: the server sent 7 octets of 9; --continue goes on there\n";
+    assert_eq!((ran.stderr.as_str(), ran.status), (told, 69));
+    assert_eq!(place.read("file.part"), "hello y");
+    assert_eq!(
+        get(&place, &format!("{address} -o file --continue")).status,
+        0
+    );
+    assert_eq!(place.read("file"), "hello y");
+}
+
+#[test]
+fn a_server_that_answers_before_it_has_read_everything_is_heard() {
+    let refusal = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 4\r\n\r\nmuch";
+    let place = place();
+    place.write("data", vec![b'x'; 3_000_000]);
+    let (address, serving) = server(&[refusal]);
+    let ran = get(&place, &format!("-d @data {address}"));
+    serving.join().expect("no panic");
+    let is_heard = ran.status == 1 && ran.stdout == "much";
+    assert!(is_heard || ran.stderr.contains("reset by peer"), "{ran:?}");
+    assert_eq!(get(&place, &format!("-d @/dev/zero {address}")).status, 2);
 }
 
 #[test]

@@ -114,11 +114,13 @@ impl Lines {
             return;
         }
         self.waiting.extend_from_slice(octets);
-        while let Some(end) = self.waiting.iter().position(|octet| *octet == b'\n') {
-            let rest = self.waiting.split_off(end + 1);
-            let line = std::mem::replace(&mut self.waiting, rest);
-            self.show(context, line.strip_suffix(b"\n").unwrap_or(&line));
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut rest = waiting.as_slice();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            self.show(context, &rest[..end]);
+            rest = &rest[end + 1..];
         }
+        self.waiting = rest.to_vec();
         if self.waiting.len() > LINE_OCTETS_MAX {
             let piece = std::mem::take(&mut self.waiting);
             self.show(context, &piece);

@@ -1,5 +1,7 @@
 //! Resolving, connecting, asking, and following redirects.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,8 @@ use crate::net::tls::{self, Stream, Trust};
 use crate::tool::{Context, Error, Status};
 use crate::{cause, clock};
 
+/// For the proxy, and nobody behind it.
+const PROXY_AUTHORIZATION: &str = "proxy-authorization";
 const REDIRECTS_MAX: usize = 10;
 /// Read into memory before it is sent.
 const DATA_OCTETS_MAX: u64 = 64 << 20;
@@ -65,6 +69,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Er
         if arguments.head {
             report::print_head(context, &response.head);
         }
+        if let Some(download) = &download
+            && download.is_complete(&response)
+        {
+            download.adopt()?;
+            context.out.notice("the file was complete already");
+            return Ok(Status::OK);
+        }
         let (octets, times) = asked.receive(&request, &mut response, download, times)?;
         let answer = Answer::new(&request.url, &response, octets, &times);
         return report::conclude(context, arguments, answer);
@@ -89,7 +100,7 @@ impl Request<'_> {
         }
         if next.origin() != self.url.origin() {
             // What was meant for one site is not for another.
-            let secret = ["authorization", "cookie", "host"];
+            let secret = ["authorization", "cookie", "host", PROXY_AUTHORIZATION];
             self.fields
                 .retain(|(name, _)| !secret.contains(&name.to_ascii_lowercase().as_str()));
         }
@@ -167,13 +178,17 @@ impl Ask<'_> {
         if let Some(data) = &request.data {
             field("Content-Type", "application/x-www-form-urlencoded");
             field("Content-Length", &data.len().to_string());
+        } else if matches!(request.method, "POST" | "PUT" | "PATCH") {
+            field("Content-Length", "0");
         }
         if let Some((range, validator)) = download.and_then(|download| download.resume()) {
             field("Range", &range);
             field("If-Range", &validator);
         }
         for (name, value) in &request.fields {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            if !(url.is_tls && name.eq_ignore_ascii_case(PROXY_AUTHORIZATION)) {
+                head.push_str(&format!("{name}: {value}\r\n"));
+            }
         }
         head.push_str("\r\n");
         head.into_bytes()
@@ -195,7 +210,7 @@ impl Ask<'_> {
             return Ok(stream);
         }
         let stream = match self.proxy {
-            Some(_) => open_tunnel(stream, url, patience)?,
+            Some(_) => open_tunnel(stream, url, &self.arguments.fields, patience)?,
             None => stream,
         };
         let Stream::Plain(connection) = stream else {
@@ -271,16 +286,27 @@ fn connect_to_any(
 }
 
 /// RFC 9110 section 9.3.6.
-fn open_tunnel(mut stream: Stream, url: &Url, patience: Duration) -> Result<Stream, Error> {
+fn open_tunnel(
+    mut stream: Stream,
+    url: &Url,
+    fields: &[(String, String)],
+    patience: Duration,
+) -> Result<Stream, Error> {
     let host = match url.host.contains(':') {
         true => format!("[{}]:{}", url.host, url.port),
         false => format!("{}:{}", url.host, url.port),
     };
-    let request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut request = format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n");
+    for (name, value) in fields {
+        if name.eq_ignore_ascii_case(PROXY_AUTHORIZATION) {
+            request.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    request.push_str("\r\n");
     let deadline: Instant = clock::now() + patience;
     stream.write_all(request.as_bytes(), deadline)?;
     let mut buffer = Vec::new();
-    let read = client::read_head(&mut stream, &mut buffer, patience);
+    let read = client::read_final_head(&mut stream, &mut buffer, patience);
     let (head, _) = read.map_err(|error| explain(error, url))?;
     let head = crate::http::head::parse_response(&head);
     let head = head.map_err(|refusal| explain(refusal.into(), url))?;
@@ -356,11 +382,11 @@ fn data(text: &str) -> Result<Vec<u8>, Error> {
         return Ok(text.as_bytes().to_vec());
     };
     let cannot = |why: String| Error::Usage(format!("cannot send {file}: {why}"));
-    let size = std::fs::metadata(file)
-        .map_err(|error| cannot(cause::of(&error)))?
-        .len();
-    if size > DATA_OCTETS_MAX {
-        return Err(cannot("it is larger than 64 MiB".to_owned()));
+    let opened = File::open(file).map_err(|error| cannot(cause::of(&error)))?;
+    let mut data = Vec::new();
+    let read = opened.take(DATA_OCTETS_MAX + 1).read_to_end(&mut data);
+    match read.map_err(|error| cannot(cause::of(&error)))? as u64 {
+        0..=DATA_OCTETS_MAX => Ok(data),
+        _ => Err(cannot("it is larger than 64 MiB".to_owned())),
     }
-    std::fs::read(file).map_err(|error| cannot(cause::of(&error)))
 }

@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::body::Sink;
 use crate::cause;
 use crate::clock;
+use crate::http::client::Response;
 use crate::http::head::ResponseHead;
-use crate::http::range::parse_content_range;
+use crate::http::range::{self, parse_content_range};
 use crate::measure::{chart, size};
 use crate::net;
 use crate::output;
@@ -58,6 +59,21 @@ impl Download {
         Some((format!("bytes={octets}-"), date))
     }
 
+    /// Nothing was missing (RFC 9110 section 15.5.17).
+    pub(super) fn is_complete(&self, response: &Response) -> bool {
+        let unsatisfied = self.earlier.map(|(octets, _)| range::unsatisfied(octets));
+        let Some((text, head)) = unsatisfied.zip(response.parsed().ok()) else {
+            return false;
+        };
+        head.status == 416 && head.fields.first("content-range") == Some(text.as_bytes())
+    }
+
+    /// What an earlier download has left is the file.
+    pub(super) fn adopt(&self) -> Result<(), Error> {
+        let renamed = fs::rename(&self.part, &self.file);
+        renamed.map_err(|error| cannot_write(&self.file, &error))
+    }
+
     pub(super) fn begin(
         self,
         context: &Context,
@@ -65,6 +81,11 @@ impl Download {
         announced: Option<u64>,
     ) -> Result<Sink, Error> {
         let had = self.earlier.map(|(octets, _)| octets).unwrap_or_default();
+        if head.status == 206 && self.earlier.is_none() {
+            return Err(Error::Unavailable(
+                "the server sent a part of the file without being asked for one".to_owned(),
+            ));
+        }
         let content_range = head
             .fields
             .first("content-range")
@@ -98,6 +119,7 @@ impl Download {
             out: file,
             done,
             received: 0,
+            complete: content_range.and_then(|(_, complete)| complete),
             all: announced.map(|octets| done + octets),
             began: clock::now(),
             drawn: None,
@@ -119,6 +141,8 @@ pub(super) struct Saving {
     done: u64,
     received: u64,
     all: Option<u64>,
+    /// How long the server says the whole file is, where it sends a part.
+    complete: Option<u64>,
     began: Instant,
     drawn: Option<Instant>,
 }
@@ -153,10 +177,7 @@ impl output::Event for Progress {}
 impl Saving {
     pub(super) fn write(&mut self, context: &Context, octets: &[u8]) -> Result<(), Error> {
         let written = self.out.write_all(octets);
-        written.map_err(|error| {
-            let _ = fs::remove_file(&self.download.part);
-            cannot_write(&self.download.part, &error)
-        })?;
+        written.map_err(|error| cannot_write(&self.download.part, &error))?;
         self.done += octets.len() as u64;
         self.received += octets.len() as u64;
         let now = clock::now();
@@ -177,6 +198,14 @@ impl Saving {
     /// All of it is there: it gets its name, in one step.
     pub(super) fn finish(mut self) -> Result<u64, Error> {
         self.stamp();
+        if let Some(complete) = self.complete
+            && complete != self.done
+        {
+            return Err(Error::Unavailable(format!(
+                "the server sent {} octets of {complete}; --continue goes on there",
+                self.done
+            )));
+        }
         let renamed = fs::rename(&self.download.part, &self.download.file);
         renamed.map_err(|error| cannot_write(&self.download.file, &error))?;
         self.download.kept = true;

@@ -172,7 +172,9 @@ pub(super) fn answer(
         b"OPTIONS" => return Answer::Now(options(site, &request.head.fields)),
         b"POST" | b"PUT" if site.echoes => return Answer::Now(echo(question, path)),
         method if KNOWN_METHODS.contains(&method) => {
-            let response = Response::error(405, "This server gives files away and takes none.");
+            let mut response = Response::error(405, "This server gives files away and takes none.");
+            // What a client sends behind CONNECT is meant for somebody else.
+            response.closes = method == b"CONNECT";
             return Answer::Now(response.with("Allow", allowed(site)));
         }
         _ => return Answer::Now(Response::error(501, "There is no such method.")),
@@ -189,14 +191,11 @@ pub(super) fn answer(
     let fields = &request.head.fields;
     match library.find(site, path, fields, question.now) {
         Found::Page(page) => Answer::Now(represent(site, request, page)),
-        Found::Compressible(plain) if patient => {
-            let path = path.to_vec();
-            Answer::Later(Box::new(move |site| {
-                let compressed = plain.compressed(site, &path).ok()?;
-                site.keep_compressed(compressed);
-                None
-            }))
-        }
+        Found::Compressible(plain) if patient => Answer::Later(Box::new(move |site| {
+            let compressed = plain.compressed(site).ok()?;
+            site.keep_compressed(compressed);
+            None
+        })),
         Found::Compressible(plain) => Answer::Now(represent(site, request, plain)),
         Found::Folder(folder) if site.lists => list(site, fields, folder, query, patient),
         Found::FolderWithoutSlash(folder) => Answer::Now(redirect(&folder, query)),

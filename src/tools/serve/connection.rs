@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// After the last answer the client's octets are read for so long, and so many: closing before
 /// that would make its system throw the answer away (RFC 9112 section 9.6).
 const LINGER_FOR: Duration = Duration::from_secs(2);
-const LINGER_OCTETS_MAX: usize = 64 << 10;
-/// For a request's body, from its head's end.
+const LINGER_OCTETS_MAX: usize = 4 << 20;
+/// For a request with a body, from its first octet.
 const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Connection {
@@ -37,8 +37,8 @@ pub(super) struct Connection {
     /// There is something in `input` that was not looked at.
     is_fresh: bool,
     pub(super) is_readable: bool,
-    /// The peer sends nothing more, as the last event said.
-    pub(super) has_ended: bool,
+    /// Behind a short read there may be more: the peer's end, or what came unheard.
+    pub(super) reads_on: bool,
     outgoing: Outgoing,
     /// The client takes its time, so that a thread is not worth it.
     is_slow: bool,
@@ -80,7 +80,7 @@ impl Connection {
             conversation: Conversation::default(),
             input: Vec::new(),
             is_fresh: false,
-            has_ended: false,
+            reads_on: false,
             outgoing: Outgoing::default(),
             is_slow: false,
             lingers: None,
@@ -99,6 +99,10 @@ impl Connection {
         desk.counters.refused.add(1);
         self.conversation.closes = true;
         self.outgoing.push_octets(BUSY.to_vec());
+    }
+
+    pub(super) fn is_shaking(&self) -> bool {
+        matches!(self.transport, Transport::Handshake(_))
     }
 
     pub(super) fn counted_client(&self) -> Option<IpAddr> {
@@ -167,15 +171,15 @@ impl Connection {
                 Ok(0) => return Fate::Over,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.is_readable = false;
+                    (self.is_readable, self.reads_on) = (false, false);
                     return Fate::Waits;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(_) => return Fate::Over,
             };
-            // A short read has emptied the socket, unless the peer's end is behind it.
+            // A short read has emptied the socket.
             let is_emptied = count < scratch.len() && self.transport.is_plain();
-            self.is_readable = !is_emptied || self.has_ended;
+            self.is_readable = !is_emptied || self.reads_on;
             if let Some(left) = &mut self.lingers {
                 if *left < count {
                     return Fate::Over;
@@ -234,13 +238,7 @@ impl Connection {
             self.is_fresh = false;
         }
         let is_sent = self.send_out(desk);
-        let limits = &desk.site.limits;
-        self.deadline = match self.conversation.began {
-            _ if !self.outgoing.is_empty() => desk.now + limits.stall_time,
-            Some(began) if self.conversation.is_receiving() => began + BODY_TIME_MAX,
-            Some(began) => began + limits.head_time,
-            None => desk.now + limits.idle_time,
-        };
+        self.set_deadline(desk);
         match (is_sent, work) {
             (Err(_), _) => Some(Fate::Over),
             (Ok(()), Some(work)) => Some(Fate::Away(Errand::Work(work))),
@@ -286,18 +284,24 @@ impl Connection {
         if sent > 0 {
             self.deadline = desk.now + desk.site.limits.stall_time;
         }
-        let fate = match flushed {
-            Ok(Progress::Done) => None,
-            Ok(Progress::Blocked) => return Some(Fate::Waits),
-            Ok(Progress::Spent) if desk.site.limits.rate.is_some() => return Some(Fate::Paused),
-            Ok(Progress::Spent) => return Some(Fate::Again),
+        match flushed {
+            Ok(Progress::Blocked) => Some(Fate::Waits),
+            Ok(Progress::Spent) if desk.site.limits.rate.is_some() => Some(Fate::Paused),
+            Ok(Progress::Spent) => Some(Fate::Again),
             Err(_) => Some(Fate::Over),
-        };
+            Ok(Progress::Done) => {
+                self.all_sent(desk);
+                None
+            }
+        }
+    }
+
+    /// The answer is with the client.
+    fn all_sent(&mut self, desk: &mut Desk) {
         self.conversation.sent(self.outgoing.take_sent(), desk);
         self.is_slow = false;
-        self.deadline = desk.now + desk.site.limits.idle_time;
         self.is_fresh = !self.input.is_empty();
-        fate
+        self.set_deadline(desk);
     }
 
     /// What may be sent at this rate since the last time.
@@ -307,10 +311,10 @@ impl Connection {
         // Whole octets at least, however often it is asked; no more than a tenth of a second's.
         let earned = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         let earned = earned.saturating_mul(rate) / 1_000_000;
-        if earned > 0 {
-            self.allowance = (left.saturating_add(earned).min(rate / 10 + 1), now);
-        }
-        self.allowance.0
+        let paid = Duration::from_micros(earned.saturating_mul(1_000_000) / rate);
+        let allowance = left.saturating_add(earned).min(rate / 10 + 1);
+        self.allowance = (allowance, since + paid);
+        allowance
     }
 
     /// Its time is up. Whether it ends without a further word.
@@ -329,16 +333,48 @@ impl Connection {
 
     /// The work that took time is done.
     pub(super) fn resume(&mut self, response: Option<Response>, desk: &mut Desk) -> bool {
+        // Earlier answers that the client has not taken come first.
+        let earlier = std::mem::take(&mut self.outgoing);
         let conversation = &mut self.conversation;
         conversation.resume(response, self.peer, desk, &mut self.outgoing);
         conversation.began = None;
         self.is_fresh = !self.input.is_empty();
-        self.deadline = desk.now + desk.site.limits.stall_time;
-        self.send_out(desk).is_ok()
+        if earlier.is_empty() {
+            let is_open = self.send_out(desk).is_ok();
+            self.set_deadline(desk);
+            return is_open;
+        }
+        let later = std::mem::replace(&mut self.outgoing, earlier);
+        self.outgoing.push_octets(std::mem::take(&mut desk.out));
+        self.outgoing.append(later);
+        self.set_deadline(desk);
+        true
     }
 
-    pub(super) fn handshake_done(&mut self) {
-        self.conversation.began = None;
+    /// A thread of the pool has sent what there was, or as much as the client took.
+    pub(super) fn transferred(&mut self, desk: &mut Desk) {
+        if self.outgoing.is_empty() {
+            self.all_sent(desk);
+        } else {
+            self.set_deadline(desk);
+        }
+    }
+
+    pub(super) fn shaken(&mut self, desk: &Desk) {
+        if !matches!(self.transport, Transport::Handshake(_)) {
+            self.conversation.began = None;
+            self.set_deadline(desk);
+        }
+    }
+
+    fn set_deadline(&mut self, desk: &Desk) {
+        let limits = &desk.site.limits;
+        self.deadline = match self.conversation.began {
+            _ if !self.outgoing.is_empty() => desk.now + limits.stall_time,
+            Some(began) if self.conversation.is_receiving() => began + BODY_TIME_MAX,
+            Some(began) => began + limits.head_time,
+            None => desk.now + limits.idle_time,
+        };
     }
 
     /// It ends: what has been sent of the answer goes into the log.

@@ -262,11 +262,11 @@ impl Conversation {
                 desk.out.extend_from_slice(&body);
             }
             Body::Whole(page) => match &page.content {
-                Content::Memory(body) => {
+                Content::Memory(body) if page.is_small() => {
                     octets = body.len() as u64;
                     desk.out.extend_from_slice(body);
                 }
-                Content::File(_) => {
+                Content::Memory(_) | Content::File(_) => {
                     let whole = 0..page.size;
                     outgoing.push_part(super::answer::Part::File(page, whole));
                 }

@@ -1,5 +1,6 @@
 //! What a connection does in a thread of the pool, and how it comes back.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, PoisonError};
 
 use mio::Waker;
@@ -54,7 +55,13 @@ impl Mailbox {
     }
 }
 
+/// A panic, which would be our mistake, costs this connection and no thread.
 pub(super) fn run(errand: Errand, connection: &mut Connection, shared: &Shared) -> Outcome {
+    let work = AssertUnwindSafe(|| run_unguarded(errand, connection, shared));
+    panic::catch_unwind(work).unwrap_or(Outcome::Failed)
+}
+
+fn run_unguarded(errand: Errand, connection: &mut Connection, shared: &Shared) -> Outcome {
     match errand {
         Errand::Transfer(permit) => {
             let transferred = connection.transfer(&shared.is_cut);
@@ -82,7 +89,6 @@ fn shake(connection: &mut Connection) -> Outcome {
     match connection.transport.take_handshake().map(step) {
         Some(Ok(stream)) => {
             connection.transport = Transport::Tls(Box::new(stream));
-            connection.handshake_done();
             Outcome::Shaken
         }
         Some(Err(HandshakeError::WouldBlock(handshake))) => {

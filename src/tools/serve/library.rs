@@ -164,7 +164,7 @@ fn choose(site: &Site, variants: &[(Coding, Arc<Representation>)], fields: &Fiel
     let chosen = variants.iter().find(|(variant, _)| *variant == coding);
     match chosen {
         Some((_, variant)) => Found::Page(Arc::clone(variant)),
-        None => match site.compressed(&plain.identity) {
+        None => match site.compressed(plain) {
             Some(compressed) => Found::Page(compressed),
             None => Found::Compressible(Arc::clone(plain)),
         },

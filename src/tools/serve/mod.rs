@@ -29,6 +29,7 @@ mod transfer;
 mod worker;
 
 use std::fmt;
+use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -180,11 +181,16 @@ impl Server {
             loops: Vec::new(),
         };
         for (listener, counters) in listeners.into_iter().zip(&metrics.loops) {
-            let file = log.as_ref().and_then(|file| file.try_clone().ok());
-            let out = context.out.clone();
-            let log = AccessLog::new(out, arguments.log_format, file, now);
-            let desk = server.desk(counters, log);
-            server.start_loop(TcpListener::from_std(listener), desk)?;
+            let file = log.as_ref().map(File::try_clone).transpose();
+            let started = file.map_err(cannot_start).and_then(|file| {
+                let log = AccessLog::new(context.out.clone(), arguments.log_format, file, now);
+                let desk = server.desk(counters, log);
+                server.start_loop(TcpListener::from_std(listener), desk)
+            });
+            if let Err(error) = started {
+                server.stop(Duration::ZERO);
+                return Err(error);
+            }
         }
         if arguments.qr && address.ip().is_loopback() {
             let text = "no QR code: no phone can reach a loopback address; add -b 0.0.0.0";
@@ -200,13 +206,10 @@ impl Server {
     }
 
     fn start_loop(&mut self, listener: TcpListener, desk: Desk) -> Result<(), Error> {
-        let cannot = |error: std::io::Error| {
-            Error::Unavailable(format!("cannot start the server: {}", cause::of(&error)))
-        };
-        let worker = Worker::new(Arc::clone(&self.shared), listener, desk).map_err(cannot)?;
+        let worker = Worker::new(Arc::clone(&self.shared), listener, desk).map_err(cannot_start)?;
         let mailbox = worker.mailbox();
         let thread = thread::Builder::new().name(format!("serve-{}", self.loops.len()));
-        let handle = thread.spawn(move || worker.run()).map_err(cannot)?;
+        let handle = thread.spawn(move || worker.run()).map_err(cannot_start)?;
         self.loops.push((mailbox, handle));
         Ok(())
     }
@@ -254,6 +257,10 @@ impl Server {
             mailbox.wake();
         }
     }
+}
+
+fn cannot_start(error: std::io::Error) -> Error {
+    Error::Unavailable(format!("cannot start the server: {}", cause::of(&error)))
 }
 
 fn processors() -> usize {

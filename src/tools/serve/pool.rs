@@ -11,7 +11,7 @@ use std::time::Duration;
 const THREADS_MAX: usize = 32;
 /// The other threads are for what is over soon.
 const TRANSFERS_MAX: usize = 24;
-/// Work that waits for a thread; beyond it, the client is told that the server is busy.
+/// Work that waits for a thread; a connection with still more is closed.
 const WAITING_MAX: usize = 1024;
 const IDLE_FOR: Duration = Duration::from_secs(5);
 

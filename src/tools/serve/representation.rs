@@ -39,6 +39,8 @@ pub(super) struct Representation {
     /// All that go with 200.
     pub(super) whole: Vec<u8>,
     pub(super) identity: Identity,
+    /// Of the resource, decoded.
+    pub(super) path: Vec<u8>,
 }
 
 pub(super) enum Content {
@@ -106,9 +108,15 @@ impl Representation {
             kind: Vec::new(),
             whole: Vec::new(),
             identity,
+            path: path.to_vec(),
         };
-        representation.write_fields(site, path, coding);
+        representation.write_fields(site, coding);
         Ok(representation)
+    }
+
+    /// Whether head and body leave in one call.
+    pub(super) fn is_small(&self) -> bool {
+        self.size <= SMALL_OCTETS_MAX
     }
 
     pub(super) fn is_page(&self) -> bool {
@@ -136,7 +144,7 @@ impl Representation {
 
     /// The same in gzip. It has a weak validator, because another version of the compressor
     /// could make other octets of the same file (RFC 9110 section 8.8.1).
-    pub(super) fn compressed(&self, site: &Site, path: &[u8]) -> io::Result<Representation> {
+    pub(super) fn compressed(&self, site: &Site) -> io::Result<Representation> {
         let mut plain = vec![0; usize::try_from(self.size).unwrap_or(0)];
         self.content.read_at(&mut plain, 0)?;
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -147,16 +155,17 @@ impl Representation {
             content: Content::Memory(octets),
             etag: format!("W/{}-gzip\"", self.etag.trim_end_matches('"')),
             media_type: self.media_type.clone(),
+            path: self.path.clone(),
             validators: Vec::new(),
             kind: Vec::new(),
             whole: Vec::new(),
             ..*self
         };
-        representation.write_fields(site, path, Coding::Gzip);
+        representation.write_fields(site, Coding::Gzip);
         Ok(representation)
     }
 
-    fn write_fields(&mut self, site: &Site, path: &[u8], coding: Coding) {
+    fn write_fields(&mut self, site: &Site, coding: Coding) {
         let mut validators = format!("ETag: {}\r\n", self.etag);
         if let Some(time) = self.last_modified {
             let date = httpdate::fmt_http_date(time);
@@ -165,7 +174,7 @@ impl Representation {
         if self.identity.varies {
             validators.push_str("Vary: Accept-Encoding\r\n");
         }
-        if let Some(seconds) = site.cached_for(path) {
+        if let Some(seconds) = site.cached_for(&self.path) {
             validators.push_str(&format!("Cache-Control: max-age={seconds}\r\n"));
         }
         let mut kind = format!("Content-Type: {}\r\n", self.media_type);

@@ -51,8 +51,12 @@ pub(super) struct Site {
     pub(super) limits: Limits,
     /// Large folders that are being listed.
     pub(super) listings: Arc<AtomicUsize>,
-    compressed: Mutex<HashMap<Identity, Arc<Representation>>>,
+    /// By path, because the fields depend on that too.
+    compressed: Mutex<HashMap<CompressedKey, Arc<Representation>>>,
 }
+
+/// The resource's path, and what it was made from.
+type CompressedKey = (Vec<u8>, Identity);
 
 pub(super) struct Limits {
     pub(super) connections: usize,
@@ -192,10 +196,11 @@ impl Site {
         }
     }
 
-    pub(super) fn compressed(&self, identity: &Identity) -> Option<Arc<Representation>> {
+    pub(super) fn compressed(&self, plain: &Representation) -> Option<Arc<Representation>> {
         let compressed = self.compressed.lock();
         let compressed = compressed.unwrap_or_else(PoisonError::into_inner);
-        compressed.get(identity).map(Arc::clone)
+        let key = (plain.path.clone(), plain.identity);
+        compressed.get(&key).map(Arc::clone)
     }
 
     pub(super) fn keep_compressed(&self, representation: Representation) {
@@ -205,7 +210,8 @@ impl Site {
         if octets + representation.size > COMPRESSED_OCTETS_MAX {
             compressed.clear();
         }
-        compressed.insert(representation.identity, Arc::new(representation));
+        let key = (representation.path.clone(), representation.identity);
+        compressed.insert(key, Arc::new(representation));
     }
 }
 

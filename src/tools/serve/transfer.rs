@@ -23,8 +23,8 @@ use crate::http::chunked;
 
 /// Given to the kernel in one call.
 const CALL_OCTETS_MAX: u64 = 1 << 20;
-/// Encrypted at once.
-const TLS_OCTETS_MAX: usize = 64 << 10;
+/// A TLS record, which is all that one call encrypts (RFC 8446 section 5.1).
+const TLS_OCTETS_MAX: usize = 16 << 10;
 
 pub(super) enum Transport {
     Plain(TcpStream),
@@ -208,6 +208,11 @@ impl Outgoing {
     /// A head that was made for what is in here.
     pub(super) fn push_front(&mut self, octets: Vec<u8>) {
         self.segments.push_front(Segment::Octets(octets, 0));
+    }
+
+    pub(super) fn append(&mut self, mut later: Outgoing) {
+        self.segments.append(&mut later.segments);
+        self.sent += later.sent;
     }
 
     pub(super) fn take_sent(&mut self) -> u64 {

@@ -55,7 +55,11 @@ pub(super) struct Worker {
     /// Connections with more to do.
     again: Vec<usize>,
     paused: Vec<usize>,
+    /// When the paused ones may send again.
+    rate_due: Instant,
     accepts_again: bool,
+    /// After an accept that failed for want of descriptors.
+    accepts_at: Option<Instant>,
     /// Given up for a moment when there are no more descriptors.
     spare: Option<File>,
     scratch: Vec<u8>,
@@ -70,13 +74,14 @@ impl Worker {
         mut listener: TcpListener,
         desk: Desk,
     ) -> io::Result<Worker> {
+        let desk_now = desk.now;
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), MAILBOX)?;
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Worker {
             shared,
-            ticked: desk.now,
+            ticked: desk_now,
             desk,
             poll,
             listener: Some(listener),
@@ -85,7 +90,9 @@ impl Worker {
             free: Vec::new(),
             again: Vec::new(),
             paused: Vec::new(),
+            rate_due: desk_now,
             accepts_again: false,
+            accepts_at: None,
             spare: File::open("/dev/null").ok(),
             scratch: vec![0; SCRATCH_OCTETS],
             next_deadline: None,
@@ -113,8 +120,10 @@ impl Worker {
                     MAILBOX => {}
                     Token(slot) => match self.slots.get_mut(slot) {
                         Some(Slot::Here(connection)) => {
-                            connection.is_readable |= event.is_readable();
-                            connection.has_ended |= event.is_read_closed();
+                            // A handshake may be waiting for either.
+                            connection.is_readable |=
+                                event.is_readable() || connection.is_shaking();
+                            connection.reads_on |= event.is_read_closed();
                             self.advance(slot);
                         }
                         Some(Slot::Away { woken, .. }) => *woken = true,
@@ -141,10 +150,11 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let tick = self.next_deadline.map(|at| at.max(self.ticked + TICK));
-        let rate = (!self.paused.is_empty()).then(|| self.desk.now + RATE_TICK);
+        let rate = (!self.paused.is_empty()).then_some(self.rate_due);
         let next = [
             tick,
             rate,
+            self.accepts_at,
             self.desk.log.next_flush(),
             self.desk.library.expires(),
         ];
@@ -234,6 +244,8 @@ impl Worker {
             self.desk.counters.refused.add(1);
             drop(stream);
             self.accepts_again = true;
+        } else {
+            self.accepts_at = Some(self.desk.now + TICK);
         }
         self.spare = File::open("/dev/null").ok();
     }
@@ -279,6 +291,8 @@ impl Worker {
         let Slot::Here(connection) = std::mem::replace(entry, Slot::Free) else {
             return;
         };
+        let mut connection = connection;
+        connection.is_queued = false;
         let client = connection.counted_client();
         *entry = Slot::Away {
             client,
@@ -286,7 +300,6 @@ impl Worker {
         };
         let (mailbox, shared) = (Arc::clone(&self.mailbox), Arc::clone(&self.shared));
         let task = move || {
-            let mut connection = connection;
             let outcome = errand::run(errand, &mut connection, &shared);
             mailbox.put(Return {
                 slot,
@@ -311,9 +324,16 @@ impl Worker {
             let is_handshake = matches!(connection.transport, Transport::Handshake(_));
             let was_woken = matches!(self.slots[slot], Slot::Away { woken: true, .. });
             connection.is_readable = !is_handshake || was_woken;
-            connection.has_ended |= was_woken;
+            connection.reads_on = true;
             let goes_on = match outcome {
-                Outcome::Transferred | Outcome::Shaken => true,
+                Outcome::Transferred => {
+                    connection.transferred(&mut self.desk);
+                    true
+                }
+                Outcome::Shaken => {
+                    connection.shaken(&self.desk);
+                    true
+                }
                 Outcome::Worked(response) => {
                     connection.resume(response.map(|response| *response), &mut self.desk)
                 }
@@ -333,8 +353,15 @@ impl Worker {
 
     fn tick(&mut self) {
         let now = self.desk.now;
-        for slot in std::mem::take(&mut self.paused) {
-            self.advance_queued(slot);
+        if self.rate_due <= now {
+            self.rate_due = now + RATE_TICK;
+            for slot in std::mem::take(&mut self.paused) {
+                self.advance_queued(slot);
+            }
+        }
+        if self.accepts_at.is_some_and(|at| at <= now) {
+            self.accepts_at = None;
+            self.accepts_again = true;
         }
         if self.desk.library.expires().is_some_and(|at| at <= now) {
             self.desk.library.clear();

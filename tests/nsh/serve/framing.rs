@@ -1,6 +1,9 @@
 //! Request heads, RFC 9112 sections 2, 3, 5 and 9: what is read, what is refused, and whether
 //! the connection goes on.
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBuf;
+
 use super::{Server, serve, www};
 
 /// A GET with these lines of fields, each with its end.
@@ -94,7 +97,7 @@ fn the_target_has_one_of_four_forms() {
     check_line(&server, "GET * HTTP/1.1", "400 end");
     check_line(&server, "OPTIONS * HTTP/1.1", "204 next");
     check_line(&server, "OPTIONS /page.html HTTP/1.1", "204 next");
-    check_line(&server, "CONNECT localhost:80 HTTP/1.1", "405 next");
+    check_line(&server, "CONNECT localhost:80 HTTP/1.1", "405 end");
     check_line(&server, "CONNECT localhost HTTP/1.1", "400 end");
     check_line(&server, "CONNECT /page.html HTTP/1.1", "400 end");
     check_line(&server, "GET /page.html#part HTTP/1.1", "400 end");
@@ -287,5 +290,41 @@ fn pipelined_requests_are_answered_in_order() {
     for number in 0..50 {
         let answer = client.receive("GET").expect("50 answers");
         assert_eq!((answer.status, answer.body.len()), (200, number * 3000));
+    }
+}
+
+/// One that takes time does not overtake what a slow client has not read of those before it.
+#[test]
+fn pipelined_answers_stay_in_order_for_a_client_that_reads_slowly() {
+    let place = www();
+    let page: Vec<u8> = (0..60_000_u32).map(|at| b'a' + (at % 23) as u8).collect();
+    place.write("www/page.txt", &page);
+    std::fs::create_dir(place.path().join("www/folder")).expect("room on the disk");
+    let server = serve(place, "");
+    let mut client = server.connect();
+    let socket = client.stream.try_clone().expect("a descriptor");
+    setsockopt(&socket, RcvBuf, &(64 << 10)).expect("a socket");
+    let pair = ["/page.txt", "/folder/"]
+        .map(|target| format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    client.send(pair.concat().repeat(100));
+    for number in 0..100 {
+        let answer = client.receive("GET").expect("a page");
+        assert!(answer.body == page, "page {number}");
+        let answer = client.receive("GET").expect("a listing");
+        assert!(answer.text().contains("Index of"), "listing {number}");
+    }
+}
+
+/// Also those whose answers a thread of the pool has sent.
+#[test]
+fn every_answer_on_a_connection_is_logged_with_its_length() {
+    let mut server = serve(www(), "");
+    server.sparse("www/large", 12 << 20);
+    let mut client = server.connect();
+    for target in ["/large?1", "/page.html", "/large?2"] {
+        let answer = client.ask(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let event = server.nsh.event("request");
+        assert_eq!(event["request"], format!("GET {target} HTTP/1.1"));
+        assert_eq!(event["octets"], answer.body.len());
     }
 }
