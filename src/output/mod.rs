@@ -17,7 +17,7 @@ use serde::Serialize;
 pub(crate) use colour::{Choice, Colours, paint};
 pub(crate) use journal::{Journal, Line, says};
 pub(crate) use log_file::LogFile;
-pub(crate) use sanitize::Printable;
+pub(crate) use sanitize::{Glyph, Printable, glyphs};
 pub(crate) use screen::{Screen, Surface};
 
 use crate::{cause, clock};

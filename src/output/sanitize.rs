@@ -46,22 +46,34 @@ pub(crate) struct Printable<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if is_harmful(c) {
-                    let mut escaped = String::new();
-                    escape(&mut escaped, c);
-                    f.write_str(&escaped)?;
-                } else {
-                    f.write_char(c)?;
-                }
-            }
-            for octet in chunk.invalid() {
-                write!(f, "\\x{octet:02x}")?;
-            }
-        }
-        Ok(())
+        glyphs(self.0).try_for_each(|glyph| match glyph {
+            Glyph::Plain(c) => f.write_char(c),
+            Glyph::Escape(text) => f.write_str(&text),
+        })
     }
+}
+
+/// What is seen of a character, or of an octet that is none.
+pub(crate) enum Glyph {
+    Plain(char),
+    Escape(String),
+}
+
+pub(crate) fn glyphs(octets: &[u8]) -> impl Iterator<Item = Glyph> {
+    octets.utf8_chunks().flat_map(|chunk| {
+        let invalid = chunk.invalid().iter();
+        let invalid = invalid.map(|octet| Glyph::Escape(format!("\\x{octet:02x}")));
+        chunk.valid().chars().map(glyph).chain(invalid)
+    })
+}
+
+fn glyph(c: char) -> Glyph {
+    if !is_harmful(c) {
+        return Glyph::Plain(c);
+    }
+    let mut escaped = String::new();
+    escape(&mut escaped, c);
+    Glyph::Escape(escaped)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What every page that the server writes itself has in common, and the page for an error.
 
+use crate::output::{Glyph, glyphs};
+
 /// Everything up to the body's content. A page asks for nothing else, so its style is in it.
 pub(crate) fn start(title: &str, more_style: &str) -> String {
     const STYLE: &str = include_str!("page.css");
@@ -36,19 +38,7 @@ pub(crate) fn error(code: u16, reason: &str, detail: &str) -> String {
     )
 }
 
-/// Octets as plain text: what would be invisible, move text about or is not UTF-8 is spelt out.
-pub(crate) fn text(octets: &[u8]) -> String {
-    let mut text = String::with_capacity(octets.len());
-    for glyph in glyphs(octets) {
-        match glyph {
-            Glyph::Plain(character) => text.push(character),
-            Glyph::Escape(escape) => text += &escape,
-        }
-    }
-    text
-}
-
-/// The same as HTML.
+/// Octets as HTML; what is spelt out because it would not be seen looks different.
 pub(crate) fn html(octets: &[u8]) -> String {
     let mut html = String::with_capacity(octets.len());
     for glyph in glyphs(octets) {
@@ -62,28 +52,4 @@ pub(crate) fn html(octets: &[u8]) -> String {
         }
     }
     html
-}
-
-enum Glyph {
-    Plain(char),
-    Escape(String),
-}
-
-fn glyphs(octets: &[u8]) -> impl Iterator<Item = Glyph> {
-    octets.utf8_chunks().flat_map(|chunk| {
-        let invalid = chunk.invalid().iter();
-        let invalid = invalid.map(|octet| Glyph::Escape(format!("\\x{octet:02x}")));
-        chunk.valid().chars().map(glyph).chain(invalid)
-    })
-}
-
-fn glyph(character: char) -> Glyph {
-    match character {
-        // Besides controls: line separators, and what turns "txt.exe" into "exe.txt".
-        '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            Glyph::Escape(format!("\\u{{{:x}}}", u32::from(character)))
-        }
-        '\0'..='\x1f' | '\x7f' => Glyph::Escape(format!("\\x{:02x}", u32::from(character))),
-        _ => Glyph::Plain(character),
-    }
 }

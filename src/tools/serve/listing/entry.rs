@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Datelike, Utc};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use percent_encoding::percent_encode;
+
+use super::super::path::ENCODED;
 
 pub(crate) enum Kind {
     Folder,
@@ -45,13 +47,8 @@ pub(crate) struct Order {
 impl Entry {
     /// Relative to the folder, and exact for whatever octets the name has.
     pub(crate) fn href(&self) -> String {
-        const ENCODED: AsciiSet = NON_ALPHANUMERIC
-            .remove(b'-')
-            .remove(b'.')
-            .remove(b'_')
-            .remove(b'~');
         // Behind "./" a name with a colon or slashes in front cannot become a scheme or a host.
-        format!("./{}{}", percent_encode(&self.name, &ENCODED), self.slash())
+        format!("./{}{}", percent_encode(&self.name, ENCODED), self.slash())
     }
 
     /// What a folder has behind its name.

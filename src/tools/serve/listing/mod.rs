@@ -13,7 +13,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::page;
+use crate::output::Printable;
 use entry::{Entry, Kind, Order, Totals};
 
 #[derive(Clone, Copy)]
@@ -87,7 +87,7 @@ impl Listing {
                     out.extend(json(entry));
                 }
                 Format::Text => {
-                    out.extend(page::text(&entry.name).into_bytes());
+                    out.extend(Printable(&entry.name).to_string().into_bytes());
                     out.extend(entry.slash().as_bytes());
                     out.push(b'\n');
                 }
@@ -211,7 +211,7 @@ mod tests {
             "javascript:alert(1)",
         );
         check(b"//evil", "./%2F%2Fevil", "//evil", "//evil");
-        check(b"1\n2", "./1%0A2", r"1<i>\x0a</i>2", r"1\x0a2");
+        check(b"1\n2", "./1%0A2", r"1<i>\n</i>2", r"1\n2");
         check(b"caf\xe9", "./caf%E9", r"caf<i>\xe9</i>", r"caf\xe9");
         check(
             "\u{202e}fdp.exe\u{85}".as_bytes(),

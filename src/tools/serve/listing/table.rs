@@ -2,16 +2,17 @@
 
 use chrono::{Local, SecondsFormat};
 
-use super::super::page::{self, html, text};
+use super::super::page::{self, html};
 use super::entry::{Column, Entry, Kind, Order, Totals};
 use crate::measure::size;
+use crate::output::Printable;
 
 pub(crate) const SCRIPT: &str = include_str!("listing.js");
 
 /// The page up to where the table begins.
 pub(crate) fn start(path: &[u8], order: Option<Order>) -> String {
     let start = page::start(
-        &format!("Index of {}", text(path)),
+        &format!("Index of {}", Printable(path)),
         include_str!("listing.css"),
     );
     let trail = trail(path);
