@@ -9,6 +9,7 @@ import os
 import random
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import statistics
@@ -19,7 +20,7 @@ import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from measure import nsh
+from measure import nsh, shell
 
 SIZES = {"100B": 100, "10K": 10 << 10, "1M": 1 << 20, "100M": 100 << 20}
 # A file and how many connections. As shares of nginx's: the least rate that nsh shall have, and
@@ -293,6 +294,9 @@ parser.add_argument("--repeats", type=int, default=5)
 parser.add_argument("--seconds", type=int, default=2)
 options = parser.parse_args()
 cases = options.case or [*LOADS, *OTHERS]
+missing = [name for name in ("nginx", "lighttpd", "wrk") if not shutil.which(name)]
+if missing:
+    shell(f"apt-get install -y -qq --no-install-recommends {' '.join(missing)} >/dev/null")
 
 running = []
 for number in signal.SIGINT, signal.SIGTERM:
