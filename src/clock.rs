@@ -43,12 +43,6 @@ pub(crate) fn both() -> (Instant, SystemTime) {
     (before, wall)
 }
 
-/// For a server's deadlines and dates.
-#[expect(clippy::disallowed_methods, reason = "this is the clock")]
-pub(crate) fn now_and_wall() -> (Instant, SystemTime) {
-    (now(), SystemTime::now())
-}
-
 /// How long the machine has been suspended since it started; durations leave that out.
 #[cfg(target_os = "linux")]
 pub(crate) fn slept() -> Duration {

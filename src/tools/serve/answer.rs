@@ -1,6 +1,5 @@
 //! From a request to a response. Pure, but for the files that it opens.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::page;
 use super::path::Path;
 use super::representation::Representation;
 use super::site::Site;
+use super::transfer::Outgoing;
 use crate::http::condition::{self, Outcome, Validators};
 use crate::http::head::Fields;
 use crate::http::negotiate;
@@ -35,8 +35,6 @@ pub(super) struct Response {
     pub(super) body: Body,
     /// No further request is answered on this connection.
     pub(super) closes: bool,
-    /// What the server's own page says is wrong.
-    error: Option<String>,
 }
 
 pub(super) enum Body {
@@ -46,23 +44,16 @@ pub(super) enum Body {
     /// All of it, with the fields that belong to it.
     Whole(Arc<Representation>),
     /// The fields tell its length.
-    Parts(VecDeque<Part>),
+    Parts(Outgoing),
     /// Of unknown length.
     Stream(Entries),
-}
-
-pub(super) enum Part {
-    Octets(Vec<u8>),
-    File(Arc<Representation>, Range<u64>),
+    /// What is wrong, in a sentence: text, or a page for a browser.
+    Error(String),
 }
 
 /// What takes a while.
 pub(super) type Work = Box<dyn FnOnce(&Arc<Site>) -> Option<Response> + Send>;
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made"
-)]
 pub(super) enum Answer {
     Now(Response),
     /// It takes long. Without a response the question is to be asked again.
@@ -84,7 +75,6 @@ impl Response {
             fields: Vec::new(),
             body: Body::None,
             closes: false,
-            error: None,
         }
     }
 
@@ -96,31 +86,30 @@ impl Response {
         }
     }
 
-    /// What is wrong, in a line.
     pub(super) fn error(status: u16, detail: &str) -> Response {
-        let text = format!("{status} {}\n{detail}\n", http::reason(status));
-        let mut response = Response::octets(status, "text/plain; charset=utf-8", text.into());
-        response.error = Some(detail.to_owned());
-        response
+        Response {
+            body: Body::Error(detail.to_owned()),
+            ..Response::empty(status)
+        }
     }
 
-    /// A browser shows an error as a small page.
-    pub(super) fn for_browser(mut self, fields: &Fields) -> Response {
-        let offered = ["text/plain", "text/html"];
-        let Some(detail) = self.error.take() else {
+    /// An error in the form that the client likes, if there is one that asked.
+    pub(super) fn written_for(mut self, fields: Option<&Fields>) -> Response {
+        let Body::Error(detail) = &self.body else {
             return self;
         };
-        if negotiate::media_type(fields, &offered) == "text/html" {
-            let page = page::error(self.status, http::reason(self.status), &detail);
-            self.body = Body::Octets(page.into());
-            let plain = b"Content-Type: text/plain; charset=utf-8\r\n".len();
-            self.fields.drain(..plain);
-            self = self.with("Content-Type", "text/html; charset=utf-8").with(
-                "Content-Security-Policy",
-                listing::content_security_policy(),
-            );
+        let (reason, offered) = (http::reason(self.status), ["text/plain", "text/html"]);
+        let liked = fields.map(|fields| negotiate::media_type(fields, &offered));
+        if liked == Some("text/html") {
+            self.body = Body::Octets(page::error(self.status, reason, detail).into());
+            let policy = listing::content_security_policy();
+            return self
+                .with("Content-Type", "text/html; charset=utf-8")
+                .with("Content-Security-Policy", policy);
         }
-        self
+        let text = format!("{} {reason}\n{detail}\n", self.status);
+        self.body = Body::Octets(text.into());
+        self.with("Content-Type", "text/plain; charset=utf-8")
     }
 
     /// To what was no valid request.
@@ -156,7 +145,7 @@ pub(super) fn answer(
     }
     if site.cors.is_some() && is_preflight(request) {
         // Browsers ask this without the user's name.
-        return Answer::Now(options(site, &request.head.fields));
+        return Answer::Now(preflight(site));
     }
     if site.user(&request.head.fields).is_err() {
         let response = Response::error(401, "This page wants a user name and a password.");
@@ -169,7 +158,7 @@ pub(super) fn answer(
     };
     match request.head.method {
         b"GET" | b"HEAD" => {}
-        b"OPTIONS" => return Answer::Now(options(site, &request.head.fields)),
+        b"OPTIONS" => return Answer::Now(options(site)),
         b"POST" | b"PUT" if site.echoes => return Answer::Now(echo(question, path)),
         method if KNOWN_METHODS.contains(&method) => {
             let mut response = Response::error(405, "This server gives files away and takes none.");
@@ -197,7 +186,7 @@ pub(super) fn answer(
             None
         })),
         Found::Compressible(plain) => Answer::Now(represent(site, request, plain)),
-        Found::Folder(folder) if site.lists => list(site, fields, folder, query, patient),
+        Found::Folder(folder) if site.lists => list(fields, folder, query),
         Found::FolderWithoutSlash(folder) => Answer::Now(redirect(&folder, query)),
         Found::Folder(_) | Found::Missing => Answer::Now(missing(site, library, question)),
         Found::Forbidden => Answer::Now(Response::error(
@@ -232,14 +221,15 @@ fn allowed(site: &Site) -> &'static str {
     }
 }
 
-fn options(site: &Site, fields: &Fields) -> Response {
-    let response = Response::empty(204).with("Allow", allowed(site));
-    if site.cors.is_none() || fields.first("access-control-request-method").is_none() {
-        return response;
-    }
+fn options(site: &Site) -> Response {
+    Response::empty(204).with("Allow", allowed(site))
+}
+
+/// What pages of other sites may ask (Fetch section 3.3).
+fn preflight(site: &Site) -> Response {
     let headers = "Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Match, \
                    If-Range, If-Unmodified-Since, Range";
-    response
+    options(site)
         .with("Access-Control-Allow-Methods", allowed(site))
         .with("Access-Control-Allow-Headers", headers)
         .with("Access-Control-Max-Age", "600")
@@ -280,8 +270,7 @@ fn missing(site: &Site, library: &mut Library, question: &Question) -> Response 
         Found::Page(page) | Found::Compressible(page) => {
             let mut response = Response::empty(404).with("Content-Length", &page.size.to_string());
             response.fields.extend_from_slice(&page.kind);
-            let whole = 0..page.size;
-            response.body = Body::Parts(VecDeque::from([Part::File(page, whole)]));
+            response.body = Body::Parts(Outgoing::of(page));
             response
         }
         _ => Response::error(404, "There is nothing at this address."),
@@ -352,12 +341,12 @@ fn count_visit(response: Response, site: &Site, name: &str, fields: &Fields) -> 
 
 fn partial(page: &Arc<Representation>, parts: &[Range<u64>]) -> Response {
     let mut response = Response::empty(206);
-    let mut segments = VecDeque::new();
+    let mut outgoing = Outgoing::default();
     let length = if let [part] = parts {
         response.fields.extend_from_slice(&page.kind);
         let content_range = range::content_range(part, page.size);
         response = response.with("Content-Range", &content_range);
-        segments.push_back(Part::File(Arc::clone(page), part.clone()));
+        outgoing.push_file(Arc::clone(page), part.clone());
         part.end - part.start
     } else {
         let boundary = format!("{:016x}", net::random());
@@ -371,23 +360,20 @@ fn partial(page: &Arc<Representation>, parts: &[Range<u64>]) -> Response {
                 range::content_range(part, page.size)
             );
             length += head.len() as u64 + part.end - part.start;
-            segments.push_back(Part::Octets(head.into()));
-            segments.push_back(Part::File(Arc::clone(page), part.clone()));
+            outgoing.push_octets(head.into());
+            outgoing.push_file(Arc::clone(page), part.clone());
         }
         let end = format!("\r\n--{boundary}--\r\n");
         length += end.len() as u64;
-        segments.push_back(Part::Octets(end.into()));
+        outgoing.push_octets(end.into());
         length
     };
     response.fields.extend_from_slice(&page.validators);
-    response.body = Body::Parts(segments);
+    response.body = Body::Parts(outgoing);
     response.with("Content-Length", &length.to_string())
 }
 
-fn list(site: &Site, fields: &Fields, folder: Path, query: Option<&[u8]>, patient: bool) -> Answer {
-    if !patient {
-        return Answer::Now(Response::error(500, "The folder cannot be read."));
-    }
+fn list(fields: &Fields, folder: Path, query: Option<&[u8]>) -> Answer {
     let offered = ["text/html", "application/json", "text/plain"];
     let format = match negotiate::media_type(fields, &offered) {
         "application/json" => Format::Json,
@@ -395,10 +381,9 @@ fn list(site: &Site, fields: &Fields, folder: Path, query: Option<&[u8]>, patien
         _ => Format::Html,
     };
     let order = Order::of_query(query.unwrap_or_default());
-    let shows_hidden = site.shows_hidden;
     Answer::Later(Box::new(move |site| {
         let path = folder.folder();
-        let (entries, order) = match folder::read(site, folder.relative(), shows_hidden, order) {
+        let (entries, order) = match folder::read(site, folder.relative(), order) {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let detail = "Too many large folders are being listed; try again.";

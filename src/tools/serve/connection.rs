@@ -9,7 +9,7 @@ use super::answer::{Response, Work};
 use super::conversation::{Conversation, Turn};
 use super::desk::Desk;
 use super::pool::{Permit, Pool};
-use super::transfer::{Outgoing, Progress, Transport};
+use super::transfer::{Progress, Transport};
 use crate::http::Refusal;
 
 /// Answers to pipelined requests that are put together before they are sent.
@@ -39,7 +39,6 @@ pub(super) struct Connection {
     pub(super) is_readable: bool,
     /// Behind a short read there may be more: the peer's end, or what came unheard.
     pub(super) reads_on: bool,
-    outgoing: Outgoing,
     /// The client takes its time, so that a thread is not worth it.
     is_slow: bool,
     lingers: Option<usize>,
@@ -77,11 +76,10 @@ impl Connection {
             is_readable: transport.is_plain(),
             transport,
             peer,
-            conversation: Conversation::default(),
+            conversation: Conversation::new(peer),
             input: Vec::new(),
             is_fresh: false,
             reads_on: false,
-            outgoing: Outgoing::default(),
             is_slow: false,
             lingers: None,
             is_queued: false,
@@ -98,7 +96,7 @@ impl Connection {
                               Content-Length: 0\r\nConnection: close\r\n\r\n";
         desk.counters.refused.add(1);
         self.conversation.closes = true;
-        self.outgoing.push_octets(BUSY.to_vec());
+        self.conversation.outgoing.push_octets(BUSY.to_vec());
     }
 
     pub(super) fn is_shaking(&self) -> bool {
@@ -111,7 +109,9 @@ impl Connection {
 
     /// Nothing is under way on it.
     pub(super) fn is_idle(&self) -> bool {
-        self.outgoing.is_empty() && self.conversation.began.is_none() && self.lingers.is_none()
+        self.conversation.outgoing.is_empty()
+            && self.conversation.began.is_none()
+            && self.lingers.is_none()
     }
 
     /// Does what can be done without waiting.
@@ -126,12 +126,12 @@ impl Connection {
         let mut budget = TURN_OCTETS_MAX;
         let mut reads = 0;
         loop {
-            if !self.outgoing.is_empty()
+            if !self.conversation.outgoing.is_empty()
                 && let Some(fate) = self.send(desk, &mut budget)
             {
                 // What the client does not take at once has a thread to itself.
-                let is_large =
-                    self.outgoing.has_stream() || self.outgoing.file_octets() >= LARGE_OCTETS_MIN;
+                let is_large = self.conversation.outgoing.has_stream()
+                    || self.conversation.outgoing.file_octets() >= LARGE_OCTETS_MIN;
                 let is_free = matches!(fate, Fate::Waits | Fate::Again);
                 if is_free
                     && is_large
@@ -209,14 +209,13 @@ impl Connection {
         let mut at = 0;
         self.is_fresh = false;
         while at < octets.len() && !self.conversation.closes {
-            if !self.outgoing.is_empty() || desk.out.len() > OUT_OCTETS_MAX {
+            if !self.conversation.outgoing.is_empty() || desk.out.len() > OUT_OCTETS_MAX {
                 self.is_fresh = true;
                 break;
             }
             self.began_at(desk.now);
             let conversation = &mut self.conversation;
-            let (taken, turn) =
-                conversation.turn(&octets[at..], self.peer, desk, &mut self.outgoing);
+            let (taken, turn) = conversation.turn(&octets[at..], desk);
             at += taken;
             match turn {
                 Turn::NeedsMore => break,
@@ -251,7 +250,7 @@ impl Connection {
         if desk.out.is_empty() {
             return Ok(());
         }
-        let has_more = !self.outgoing.is_empty();
+        let has_more = !self.conversation.outgoing.is_empty();
         let mut sent = 0;
         if !has_more && desk.site.limits.rate.is_none() {
             match self.transport.send(&desk.out, false) {
@@ -261,7 +260,9 @@ impl Connection {
             }
         }
         if sent < desk.out.len() {
-            self.outgoing.push_front(desk.out[sent..].to_vec());
+            self.conversation
+                .outgoing
+                .push_front(desk.out[sent..].to_vec());
         }
         desk.out.clear();
         desk.out.shrink_to(2 * OUT_OCTETS_MAX);
@@ -275,7 +276,10 @@ impl Connection {
             allowance = self.allowed(rate, desk.now);
         }
         let before = allowance;
-        let flushed = self.outgoing.flush(&mut self.transport, &mut allowance);
+        let flushed = self
+            .conversation
+            .outgoing
+            .flush(&mut self.transport, &mut allowance);
         let sent = before - allowance;
         *budget = budget.saturating_sub(sent);
         if desk.site.limits.rate.is_some() {
@@ -298,7 +302,7 @@ impl Connection {
 
     /// The answer is with the client.
     fn all_sent(&mut self, desk: &mut Desk) {
-        self.conversation.sent(self.outgoing.take_sent(), desk);
+        self.conversation.sent(desk);
         self.is_slow = false;
         self.is_fresh = !self.input.is_empty();
         self.set_deadline(desk);
@@ -319,41 +323,30 @@ impl Connection {
 
     /// Its time is up. Whether it ends without a further word.
     pub(super) fn expire(&mut self, desk: &mut Desk) -> bool {
-        let waits_for_request = self.outgoing.is_empty() && self.lingers.is_none();
+        let waits_for_request = self.conversation.outgoing.is_empty() && self.lingers.is_none();
         let is_handshake = matches!(self.transport, Transport::Handshake(_));
         if !waits_for_request || self.conversation.began.is_none() || is_handshake {
             return true;
         }
         let input = std::mem::take(&mut self.input);
         let conversation = &mut self.conversation;
-        conversation.refuse(TOO_SLOW, &input, self.peer, desk, &mut self.outgoing);
+        conversation.refuse(TOO_SLOW, &input, desk);
         self.conversation.began = None;
         self.send_out(desk).is_err()
     }
 
     /// The work that took time is done.
     pub(super) fn resume(&mut self, response: Option<Response>, desk: &mut Desk) -> bool {
-        // Earlier answers that the client has not taken come first.
-        let earlier = std::mem::take(&mut self.outgoing);
-        let conversation = &mut self.conversation;
-        conversation.resume(response, self.peer, desk, &mut self.outgoing);
-        conversation.began = None;
+        self.conversation.resume(response, desk);
         self.is_fresh = !self.input.is_empty();
-        if earlier.is_empty() {
-            let is_open = self.send_out(desk).is_ok();
-            self.set_deadline(desk);
-            return is_open;
-        }
-        let later = std::mem::replace(&mut self.outgoing, earlier);
-        self.outgoing.push_octets(std::mem::take(&mut desk.out));
-        self.outgoing.append(later);
+        let is_open = self.send_out(desk).is_ok();
         self.set_deadline(desk);
-        true
+        is_open
     }
 
     /// A thread of the pool has sent what there was, or as much as the client took.
     pub(super) fn transferred(&mut self, desk: &mut Desk) {
-        if self.outgoing.is_empty() {
+        if self.conversation.outgoing.is_empty() {
             self.all_sent(desk);
         } else {
             self.set_deadline(desk);
@@ -370,7 +363,7 @@ impl Connection {
     fn set_deadline(&mut self, desk: &Desk) {
         let limits = &desk.site.limits;
         self.deadline = match self.conversation.began {
-            _ if !self.outgoing.is_empty() => desk.now + limits.stall_time,
+            _ if !self.conversation.outgoing.is_empty() => desk.now + limits.stall_time,
             Some(began) if self.conversation.is_receiving() => began + BODY_TIME_MAX,
             Some(began) => began + limits.head_time,
             None => desk.now + limits.idle_time,
@@ -379,7 +372,7 @@ impl Connection {
 
     /// It ends: what has been sent of the answer goes into the log.
     pub(super) fn end(&mut self, desk: &mut Desk) {
-        self.conversation.sent(self.outgoing.take_sent(), desk);
+        self.conversation.sent(desk);
     }
 
     /// Sends in a thread of the pool, until all is gone, the client is slow, or `cut`.
@@ -387,7 +380,11 @@ impl Connection {
         const SLICE_OCTETS: u64 = 16 << 20;
         while !cut.load(Ordering::Relaxed) {
             let mut allowance = SLICE_OCTETS;
-            match self.outgoing.flush(&mut self.transport, &mut allowance)? {
+            match self
+                .conversation
+                .outgoing
+                .flush(&mut self.transport, &mut allowance)?
+            {
                 Progress::Spent => {}
                 Progress::Done => break,
                 Progress::Blocked => {

@@ -20,8 +20,10 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Shown in the log of what was no request.
 const SHOWN_OCTETS_MAX: usize = 200;
 
-#[derive(Default)]
 pub(super) struct Conversation {
+    peer: SocketAddr,
+    /// Behind what the desk holds.
+    pub(super) outgoing: Outgoing,
     scan: Scan,
     receiving: Option<Box<Receiving>>,
     held: Option<Box<Held>>,
@@ -47,21 +49,28 @@ pub(super) enum Turn {
 }
 
 impl Conversation {
+    pub(super) fn new(peer: SocketAddr) -> Conversation {
+        Conversation {
+            peer,
+            outgoing: Outgoing::default(),
+            scan: Scan::default(),
+            receiving: None,
+            held: None,
+            closes: false,
+            began: None,
+            unlogged: None,
+        }
+    }
+
     /// Whether a request has begun and not all of it has come.
     pub(super) fn is_receiving(&self) -> bool {
         self.receiving.is_some()
     }
 
     /// Takes one request, or a part of one, off the front of `octets`: how much that was.
-    pub(super) fn turn(
-        &mut self,
-        octets: &[u8],
-        peer: SocketAddr,
-        desk: &mut Desk,
-        outgoing: &mut Outgoing,
-    ) -> (usize, Turn) {
+    pub(super) fn turn(&mut self, octets: &[u8], desk: &mut Desk) -> (usize, Turn) {
         if let Some(receiving) = self.receiving.take() {
-            return self.receive(receiving, octets, peer, desk, outgoing);
+            return self.receive(receiving, octets, desk);
         }
         let found = match self.scan.find(octets, desk.site.limits.head_octets) {
             Ok(Some(found)) => found,
@@ -72,7 +81,7 @@ impl Conversation {
             }
             Ok(None) => return (0, Turn::NeedsMore),
             Err(refusal) => {
-                self.refuse(refusal, octets, peer, desk, outgoing);
+                self.refuse(refusal, octets, desk);
                 return (octets.len(), Turn::Answered);
             }
         };
@@ -81,15 +90,15 @@ impl Conversation {
         let request = match parse_request(head).and_then(interpret) {
             Ok(request) => request,
             Err(refusal) => {
-                self.refuse(refusal, head, peer, desk, outgoing);
+                self.refuse(refusal, head, desk);
                 return (octets.len(), Turn::Answered);
             }
         };
         if desk.site.verbose {
-            desk.log.head(peer.ip(), head, desk.now);
+            desk.log.head(self.peer.ip(), head, desk.now);
         }
         if request.body == BodyLength::None {
-            return (taken, self.ask(&request, head, &[], peer, desk, outgoing));
+            return (taken, self.ask(&request, head, &[], desk));
         }
         let is_too_large = matches!(
             request.body,
@@ -98,13 +107,10 @@ impl Conversation {
         if !takes(&desk.site, request.head.method) && (is_too_large || request.expects_continue) {
             // What the client sends all the same cannot be told from a further request.
             self.closes = true;
-            return (
-                octets.len(),
-                self.ask(&request, head, &[], peer, desk, outgoing),
-            );
+            return (octets.len(), self.ask(&request, head, &[], desk));
         }
         if is_too_large {
-            self.refuse(TOO_LARGE, head, peer, desk, outgoing);
+            self.refuse(TOO_LARGE, head, desk);
             return (octets.len(), Turn::Answered);
         }
         if request.expects_continue {
@@ -118,15 +124,13 @@ impl Conversation {
         &mut self,
         mut receiving: Box<Receiving>,
         octets: &[u8],
-        peer: SocketAddr,
         desk: &mut Desk,
-        outgoing: &mut Outgoing,
     ) -> (usize, Turn) {
         let limit = desk.site.limits.body_octets;
         let (taken, is_whole) = match receiving.take(octets, limit, desk.site.echoes) {
             Ok(progress) => progress,
             Err(refusal) => {
-                self.refuse(refusal, &receiving.head, peer, desk, outgoing);
+                self.refuse(refusal, &receiving.head, desk);
                 return (octets.len(), Turn::Answered);
             }
         };
@@ -136,38 +140,15 @@ impl Conversation {
         }
         let Receiving { head, body, .. } = *receiving;
         match parse_request(&head).and_then(interpret) {
-            Ok(request) => (
-                taken,
-                self.ask(&request, &head, &body, peer, desk, outgoing),
-            ),
+            Ok(request) => (taken, self.ask(&request, &head, &body, desk)),
             Err(_) => (taken, Turn::Answered),
         }
     }
 
-    fn ask(
-        &mut self,
-        request: &Request,
-        head: &[u8],
-        body: &[u8],
-        peer: SocketAddr,
-        desk: &mut Desk,
-        outgoing: &mut Outgoing,
-    ) -> Turn {
-        let question = Question {
-            request,
-            head,
-            body,
-            now: (desk.now, desk.date.wall),
-        };
-        match answer(
-            &desk.site,
-            &mut desk.library,
-            &desk.metrics,
-            &question,
-            true,
-        ) {
+    fn ask(&mut self, request: &Request, head: &[u8], body: &[u8], desk: &mut Desk) -> Turn {
+        match put(request, (head, body), desk, true) {
             Answer::Now(response) => {
-                self.respond(Some(request), head, response, peer, desk, outgoing);
+                self.respond(Some(request), head, response, desk);
                 Turn::Answered
             }
             Answer::Later(work) => {
@@ -179,51 +160,34 @@ impl Conversation {
     }
 
     /// The work that took time is done.
-    pub(super) fn resume(
-        &mut self,
-        response: Option<Response>,
-        peer: SocketAddr,
-        desk: &mut Desk,
-        outgoing: &mut Outgoing,
-    ) {
+    pub(super) fn resume(&mut self, response: Option<Response>, desk: &mut Desk) {
         let Some(held) = self.held.take() else {
             return;
         };
         let Ok(request) = parse_request(&held.head).and_then(interpret) else {
             return;
         };
-        let question = Question {
-            request: &request,
-            head: &held.head,
-            body: &held.body,
-            now: (desk.now, desk.date.wall),
-        };
-        let again = |desk: &mut Desk| match answer(
-            &desk.site,
-            &mut desk.library,
-            &desk.metrics,
-            &question,
-            false,
-        ) {
+        let again = |desk: &mut Desk| match put(&request, (&held.head, &held.body), desk, false) {
             Answer::Now(response) => response,
             Answer::Later(_) => Response::error(503, "The server is busy."),
         };
         let response = response.unwrap_or_else(|| again(desk));
-        self.respond(Some(&request), &held.head, response, peer, desk, outgoing);
+        // Earlier answers that the client has not taken come first.
+        let earlier = std::mem::take(&mut self.outgoing);
+        self.respond(Some(&request), &held.head, response, desk);
+        if !earlier.is_empty() {
+            let later = std::mem::replace(&mut self.outgoing, earlier);
+            self.outgoing.push_octets(std::mem::take(&mut desk.out));
+            self.outgoing.append(later);
+        }
+        self.began = None;
     }
 
     /// Answers what was no valid request, or came too slowly.
-    pub(super) fn refuse(
-        &mut self,
-        refusal: Refusal,
-        octets: &[u8],
-        peer: SocketAddr,
-        desk: &mut Desk,
-        outgoing: &mut Outgoing,
-    ) {
+    pub(super) fn refuse(&mut self, refusal: Refusal, octets: &[u8], desk: &mut Desk) {
         self.receiving = None;
         let response = Response::refusal(refusal);
-        self.respond(None, octets, response, peer, desk, outgoing);
+        self.respond(None, octets, response, desk);
     }
 
     fn respond(
@@ -231,14 +195,9 @@ impl Conversation {
         request: Option<&Request>,
         head: &[u8],
         response: Response,
-        peer: SocketAddr,
         desk: &mut Desk,
-        outgoing: &mut Outgoing,
     ) {
-        let response = match request {
-            Some(request) => response.for_browser(&request.head.fields),
-            None => response,
-        };
+        let response = response.written_for(request.map(|request| &request.head.fields));
         let version = request.map_or(Version::Http11, |request| request.head.version);
         let is_head = head.starts_with(b"HEAD ");
         let persists = request.is_some_and(|request| request.persists);
@@ -255,7 +214,7 @@ impl Conversation {
         desk.out.extend_from_slice(b"\r\n");
         let mut octets = 0;
         match response.body {
-            Body::None => {}
+            Body::None | Body::Error(_) => {}
             _ if is_head => {}
             Body::Octets(body) => {
                 octets = body.len() as u64;
@@ -266,24 +225,14 @@ impl Conversation {
                     octets = body.len() as u64;
                     desk.out.extend_from_slice(body);
                 }
-                Content::Memory(_) | Content::File(_) => {
-                    let whole = 0..page.size;
-                    outgoing.push_part(super::answer::Part::File(page, whole));
-                }
+                Content::Memory(_) | Content::File(_) => self.outgoing.append(Outgoing::of(page)),
             },
-            Body::Parts(parts) => parts.into_iter().for_each(|part| outgoing.push_part(part)),
-            Body::Stream(entries) => outgoing.push_stream(entries, framing),
+            Body::Parts(parts) => self.outgoing.append(parts),
+            Body::Stream(entries) => self.outgoing.push_stream(entries, framing),
         }
         desk.counters.count_answer(response.status);
         desk.counters.octets.add(octets);
-        self.log(
-            request,
-            head,
-            (response.status, octets),
-            peer,
-            desk,
-            outgoing,
-        );
+        self.log(request, head, (response.status, octets), desk);
     }
 
     fn log(
@@ -291,9 +240,7 @@ impl Conversation {
         request: Option<&Request>,
         head: &[u8],
         (status, octets): (u16, u64),
-        peer: SocketAddr,
         desk: &mut Desk,
-        outgoing: &Outgoing,
     ) {
         if !desk.log.wants(desk.now) {
             return;
@@ -311,7 +258,7 @@ impl Conversation {
             None => end.min(SHOWN_OCTETS_MAX),
         };
         let record = Record {
-            peer: peer.ip(),
+            peer: self.peer.ip(),
             user: user.map(|user| Cow::Owned(user.to_owned())),
             request: String::from_utf8_lossy(&head[..shown]),
             status,
@@ -323,14 +270,15 @@ impl Conversation {
             format: desk.log.format,
             date: Arc::clone(&desk.date.local),
         };
-        match outgoing.is_empty() {
+        match self.outgoing.is_empty() {
             true => desk.log.record(&record, desk.now),
             false => self.unlogged = Some(Box::new(record.into_owned())),
         }
     }
 
     /// The answer has been sent, or as much of it as the client took.
-    pub(super) fn sent(&mut self, octets: u64, desk: &mut Desk) {
+    pub(super) fn sent(&mut self, desk: &mut Desk) {
+        let octets = self.outgoing.take_sent();
         if let Some(mut record) = self.unlogged.take() {
             record.octets += octets;
             record.milliseconds = since(record.began);
@@ -338,6 +286,17 @@ impl Conversation {
         }
         desk.counters.octets.add(octets);
     }
+}
+
+fn put(request: &Request, (head, body): (&[u8], &[u8]), desk: &mut Desk, patient: bool) -> Answer {
+    let question = Question {
+        request,
+        head,
+        body,
+        now: (desk.now, desk.date.wall),
+    };
+    let (site, library) = (&desk.site, &mut desk.library);
+    answer(site, library, &desk.metrics, &question, patient)
 }
 
 /// Milliseconds, to microseconds.
@@ -358,7 +317,7 @@ fn write_head(response: &Response, framing: Framing, closes: bool, desk: &mut De
     out.extend_from_slice(desk.date.fields.as_bytes());
     out.extend_from_slice(&response.fields);
     match &response.body {
-        Body::None | Body::Parts(_) => {}
+        Body::None | Body::Parts(_) | Body::Error(_) => {}
         Body::Octets(body) => {
             out.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
         }

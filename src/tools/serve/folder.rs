@@ -52,21 +52,18 @@ struct Reader {
     dir: Dir,
     /// Of the folder, below the root.
     relative: Vec<u8>,
-    shows_hidden: bool,
 }
 
 /// The order is none where there are too many to sort.
 pub(super) fn read(
     site: &Arc<Site>,
     relative: Vec<u8>,
-    shows_hidden: bool,
     order: Order,
 ) -> io::Result<(Source, Option<Order>)> {
     let mut reader = Reader {
         dir: Dir::read_from(site.root.file(&relative)?)?,
         site: Arc::clone(site),
         relative,
-        shows_hidden,
     };
     let (mut entries, mut place) = (Vec::new(), None);
     while let Some(entry) = reader.next()? {
@@ -97,7 +94,7 @@ impl Reader {
         while let Some(entry) = self.dir.read() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || (is_hidden(name) && !self.shows_hidden) {
+            if matches!(name, b"." | b"..") || (is_hidden(name) && !self.site.shows_hidden) {
                 continue;
             }
             return Ok(Some(self.describe(name.to_vec())));

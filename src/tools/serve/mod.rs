@@ -58,8 +58,6 @@ use crate::{cause, clock};
 
 /// What `jobs` shows as requests a second is counted over this span.
 const RATE_INTERVAL: Duration = Duration::from_secs(1);
-/// After the grace period, for the loops to end.
-const END_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) const TOOL: Tool = Tool {
     manual: Manual {
@@ -238,23 +236,13 @@ impl Server {
 
     /// The port is free at once; answers may go on for the grace period.
     fn stop(self, grace: Duration) {
-        self.shared.drains.store(true, Ordering::SeqCst);
         let end = clock::now() + grace;
-        let is_running = || self.loops.iter().any(|(_, thread)| !thread.is_finished());
-        self.wake();
-        while is_running() && clock::now() < end {
-            thread::park_timeout(END_INTERVAL);
-        }
-        self.shared.is_cut.store(true, Ordering::SeqCst);
-        self.wake();
-        for (_, thread) in self.loops {
-            let _ = thread.join();
-        }
-    }
-
-    fn wake(&self) {
+        self.shared.ends_at.get_or_init(|| end);
         for (mailbox, _) in &self.loops {
             mailbox.wake();
+        }
+        for (_, thread) in self.loops {
+            let _ = thread.join();
         }
     }
 }
@@ -285,14 +273,9 @@ fn summary(sum: &Sum, per_second: u64) -> String {
 
 fn listening(arguments: &Arguments, address: SocketAddr) -> Listening {
     let scheme = if arguments.is_tls() { "https" } else { "http" };
-    let urls: Vec<String> = net::reachable_at(address.ip())
-        .into_iter()
-        .map(|ip| format!("{scheme}://{}/", SocketAddr::new(ip, address.port())))
-        .collect();
-    let beyond = |ip: &IpAddr| !ip.is_loopback();
-    let shared = net::reachable_at(address.ip())
-        .into_iter()
-        .position(|ip| beyond(&ip));
+    let reachable = net::reachable_at(address.ip());
+    let url = |ip: &IpAddr| format!("{scheme}://{}/", SocketAddr::new(*ip, address.port()));
+    let shared = reachable.iter().find(|ip| !ip.is_loopback());
     Listening {
         folder: arguments.folder().display().to_string(),
         address: address.to_string(),
@@ -303,7 +286,7 @@ fn listening(arguments: &Arguments, address: SocketAddr) -> Listening {
         },
         qr: shared
             .filter(|_| arguments.qr)
-            .and_then(|at| qr::draw(&urls[at])),
-        urls,
+            .and_then(|ip| qr::draw(&url(ip))),
+        urls: reachable.iter().map(url).collect(),
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use native_tls::TlsAcceptor;
@@ -17,9 +18,10 @@ pub(super) struct Shared {
     pub(super) tls: Option<Arc<TlsAcceptor>>,
     pub(super) open: AtomicUsize,
     clients: Mutex<HashMap<IpAddr, usize>>,
-    /// No new connections, and the ones there are get their last answer.
-    pub(super) drains: AtomicBool,
-    /// Nothing more is sent.
+    /// Once it is set there are no new connections, and the ones there are get their last
+    /// answer; at this time they end.
+    pub(super) ends_at: OnceLock<Instant>,
+    /// It has come: nothing more is sent.
     pub(super) is_cut: AtomicBool,
 }
 
@@ -31,7 +33,7 @@ impl Shared {
             tls,
             open: AtomicUsize::new(0),
             clients: Mutex::default(),
-            drains: AtomicBool::new(false),
+            ends_at: OnceLock::new(),
             is_cut: AtomicBool::new(false),
         }
     }

@@ -14,7 +14,6 @@ use native_tls::{MidHandshakeTlsStream, TlsAcceptor, TlsStream};
 use nix::poll::{PollFd, PollFlags};
 use rustix::net::SendFlags;
 
-use super::answer::Part;
 use super::folder::Entries;
 use super::representation::{Content, Representation};
 use crate::cancel::{Wake, poll_until};
@@ -219,11 +218,16 @@ impl Outgoing {
         std::mem::take(&mut self.sent)
     }
 
-    pub(super) fn push_part(&mut self, part: Part) {
-        match part {
-            Part::Octets(octets) => self.push_octets(octets),
-            Part::File(page, range) => self.segments.push_back(Segment::File(page, range)),
-        }
+    /// All of it.
+    pub(super) fn of(page: Arc<Representation>) -> Outgoing {
+        let mut outgoing = Outgoing::default();
+        let whole = 0..page.size;
+        outgoing.push_file(page, whole);
+        outgoing
+    }
+
+    pub(super) fn push_file(&mut self, page: Arc<Representation>, part: Range<u64>) {
+        self.segments.push_back(Segment::File(page, part));
     }
 
     pub(super) fn push_stream(&mut self, entries: Entries, framing: Framing) {

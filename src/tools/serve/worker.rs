@@ -112,7 +112,7 @@ impl Worker {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
             }
-            let (now, wall) = clock::now_and_wall();
+            let (now, wall) = clock::both();
             self.desk.set_time(now, wall);
             for event in &events {
                 match event.token() {
@@ -139,7 +139,9 @@ impl Worker {
                 self.accept();
             }
             self.tick();
-            if self.shared.drains.load(Ordering::SeqCst) && self.drain() {
+            if let Some(end) = self.shared.ends_at.get()
+                && self.drain(*end)
+            {
                 return Ok(());
             }
         }
@@ -155,6 +157,7 @@ impl Worker {
             tick,
             rate,
             self.accepts_at,
+            self.shared.ends_at.get().copied(),
             self.desk.log.next_flush(),
             self.desk.library.expires(),
         ];
@@ -391,10 +394,11 @@ impl Worker {
     }
 
     /// Closes what is idle; whether nothing is left.
-    fn drain(&mut self) -> bool {
+    fn drain(&mut self, end: Instant) -> bool {
         self.listener = None;
         self.desk.drains = true;
-        let is_cut = self.shared.is_cut.load(Ordering::SeqCst);
+        let is_cut = end <= self.desk.now;
+        self.shared.is_cut.fetch_or(is_cut, Ordering::Relaxed);
         let mut left = 0;
         for slot in 0..self.slots.len() {
             match &self.slots[slot] {
