@@ -46,6 +46,7 @@ mod session;
 mod shell;
 mod tool;
 mod tools;
+mod web;
 pub mod wire;
 
 use std::process::ExitCode;

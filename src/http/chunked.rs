@@ -2,7 +2,7 @@
 //!
 //! Whatever is not exactly as the grammar has it is an error: where two recipients disagree on
 //! the end of a message, what follows is smuggled past one of them. Chunk extensions and
-//! trailer fields are checked and discarded.
+//! trailer fields are checked, and nothing is done with them.
 
 use memchr::memchr;
 
@@ -52,12 +52,13 @@ pub(crate) enum Invalid {
     LineEnd,
 }
 
-/// Keeps no octets, only where it is. After an error there is no going on.
+/// Keeps no octets but the trailer's, only where it is. After an error there is no going on.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     state: State,
     extension_octets: usize,
     trailer_octets: usize,
+    trailer_lines: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,7 @@ impl Decoder {
             state: State::Size,
             extension_octets: 0,
             trailer_octets: 0,
+            trailer_lines: Vec::new(),
         }
     }
 
@@ -122,12 +124,20 @@ impl Decoder {
                         self.state = State::End;
                     } else if parse_field(line).is_err() {
                         return Err(Invalid::TrailerField);
+                    } else {
+                        self.trailer_lines.extend(line);
+                        self.trailer_lines.extend(CRLF);
                     }
                 }
                 State::End => break Part::End,
             }
         };
         Ok((input.len() - rest.len(), part))
+    }
+
+    /// What came behind the last chunk so far, each line with its CRLF.
+    pub(crate) fn trailer_lines(&self) -> &[u8] {
+        &self.trailer_lines
     }
 
     fn on_size_line(&mut self, line: &[u8]) -> Result<State, Invalid> {

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Refusal;
-use super::chunked::{Decoder, Part};
+use super::body::{Remaining, Taken};
+use super::chunked::Invalid;
 use super::head::{ResponseHead, Scan, parse_response};
 use super::response::{BodyLength, body_length};
 use crate::clock;
@@ -46,16 +47,16 @@ pub(crate) struct Response {
     pub(crate) head: Vec<u8>,
     /// Its length where that was announced.
     pub(crate) announced: Option<u64>,
-    rest: Rest,
+    rest: Remaining,
     received: u64,
     /// When its first octet came.
     pub(crate) began: Instant,
 }
 
-enum Rest {
-    Octets(u64),
-    Chunked(Decoder),
-    UntilClose,
+impl From<Invalid> for Error {
+    fn from(_: Invalid) -> Error {
+        Error::Invalid("its chunks are not valid")
+    }
 }
 
 impl From<Refusal> for Error {
@@ -87,9 +88,9 @@ pub(crate) fn exchange(
     let parsed = parse_response(&head)?;
     let length = body_length(method.as_bytes(), &parsed)?;
     let (rest, announced) = match length {
-        BodyLength::Octets(octets) => (Rest::Octets(octets), Some(octets)),
-        BodyLength::Chunked => (Rest::Chunked(Decoder::new()), None),
-        BodyLength::UntilClose => (Rest::UntilClose, None),
+        BodyLength::Octets(octets) => (Remaining::Octets(octets), Some(octets)),
+        BodyLength::Chunked => (Remaining::chunked(), None),
+        BodyLength::UntilClose => (Remaining::UntilClose, None),
     };
     Ok(Response {
         stream,
@@ -155,28 +156,15 @@ impl Response {
     pub(crate) fn read(&mut self, body: &mut Vec<u8>) -> Result<bool, Error> {
         loop {
             let waiting = &self.buffer[self.taken..];
-            let (taken, piece, is_over) = match &mut self.rest {
-                Rest::Octets(left) => {
-                    let count = waiting
-                        .len()
-                        .min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    *left -= count as u64;
-                    (count, &waiting[..count], *left == 0)
-                }
-                Rest::UntilClose => (waiting.len(), waiting, false),
-                Rest::Chunked(decoder) => {
-                    let decoded = decoder.decode(waiting);
-                    match decoded.map_err(|_| Error::Invalid("its chunks are not valid"))? {
-                        (taken, Part::Data(data)) => (taken, data, false),
-                        (taken, Part::More) => (taken, &[][..], false),
-                        (taken, Part::End) => (taken, &[][..], true),
-                    }
-                }
-            };
-            body.extend_from_slice(piece);
-            self.received += piece.len() as u64;
-            let is_progress = !piece.is_empty();
-            self.taken += taken;
+            let Taken {
+                octets,
+                data,
+                is_over,
+            } = self.rest.take(waiting)?;
+            body.extend_from_slice(data);
+            self.received += data.len() as u64;
+            let is_progress = !data.is_empty();
+            self.taken += octets;
             if is_progress {
                 return Ok(true);
             }
@@ -184,9 +172,9 @@ impl Response {
                 return Ok(false);
             }
             if !self.fill()? {
-                return match self.rest {
-                    Rest::UntilClose => Ok(false),
-                    Rest::Octets(_) | Rest::Chunked(_) => Err(Error::Incomplete {
+                return match self.rest.ends_at_close() {
+                    true => Ok(false),
+                    false => Err(Error::Incomplete {
                         received: self.received,
                         announced: self.announced,
                     }),

@@ -113,7 +113,7 @@ fn elements(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// RFC 9110 section 8.8.3.
-fn is_entity_tag(element: &[u8]) -> bool {
+pub(crate) fn is_entity_tag(element: &[u8]) -> bool {
     match opaque_tag(element) {
         [b'"', inside @ .., b'"'] => inside
             .iter()

@@ -144,7 +144,7 @@ pub(crate) fn parse_request(head: &[u8]) -> Result<RequestHead<'_>, Refusal> {
             "the request target has an octet that must be percent-encoded",
         ));
     }
-    let fields = parse_fields(lines)?;
+    let fields = parse_fields(lines, parse_field)?;
     Ok(RequestHead {
         method,
         target,
@@ -178,7 +178,7 @@ pub(crate) fn parse_response(head: &[u8]) -> Result<ResponseHead<'_>, Refusal> {
         version: parse_version(version)?,
         status,
         reason,
-        fields: parse_fields(lines)?,
+        fields: parse_fields(lines, parse_response_field)?,
     })
 }
 
@@ -220,7 +220,10 @@ fn parse_version(text: &[u8]) -> Result<Version, Refusal> {
     }
 }
 
-fn parse_fields<'a>(lines: Lines<'a>) -> Result<Fields<'a>, Refusal> {
+fn parse_fields<'a>(
+    lines: Lines<'a>,
+    parse: fn(&'a [u8]) -> Result<Field<'a>, Refusal>,
+) -> Result<Fields<'a>, Refusal> {
     let mut fields = Vec::with_capacity(16);
     for line in lines {
         if fields.len() == FIELD_LINES_MAX {
@@ -229,19 +232,33 @@ fn parse_fields<'a>(lines: Lines<'a>) -> Result<Fields<'a>, Refusal> {
                 why: "more than 128 header fields",
             });
         }
-        fields.push(parse_field(line)?);
+        fields.push(parse(line)?);
     }
     Ok(Fields(fields))
 }
 
 pub(crate) fn parse_field(line: &[u8]) -> Result<Field<'_>, Refusal> {
+    let (name, value) = split_field(line)?;
+    field(name, value)
+}
+
+/// RFC 9112 section 5.1: white space before the colon is removed from responses.
+fn parse_response_field(line: &[u8]) -> Result<Field<'_>, Refusal> {
+    let (name, value) = split_field(line)?;
+    field(name.trim_ascii_end(), value)
+}
+
+fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if matches!(line, [b' ' | b'\t', ..]) {
         return Err(bad_request("a header line begins with white space"));
     }
-    let Some(colon) = memchr::memchr(b':', line) else {
-        return Err(bad_request("a header line without a colon"));
-    };
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    match memchr::memchr(b':', line) {
+        Some(colon) => Ok((&line[..colon], &line[colon + 1..])),
+        None => Err(bad_request("a header line without a colon")),
+    }
+}
+
+fn field<'a>(name: &'a [u8], value: &'a [u8]) -> Result<Field<'a>, Refusal> {
     if !is_token(name) {
         return Err(bad_request("a header field's name is not a token"));
     }
@@ -365,6 +382,13 @@ mod tests {
         let long = format!("GET / HTTP/1.1\r\na: {}", "b".repeat(OCTETS_MAX));
         refused(431, &long);
         refused(431, &(long + "\r\n\r\n"));
+    }
+
+    #[test]
+    fn white_space_before_the_colon_is_removed_from_responses_only() {
+        let head = parse_response(b"HTTP/1.1 200 OK\r\nA \t: b\r\n\r\n").expect("a head");
+        assert_eq!(head.fields.first("a"), Some(&b"b"[..]));
+        refused(400, "GET / HTTP/1.1\r\nA : b\r\n\r\n");
     }
 
     #[test]

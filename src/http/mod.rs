@@ -1,6 +1,8 @@
 //! HTTP/1.1 (RFC 9110, RFC 9112) as the server, the proxy and the client share it: strict
 //! heads, framing, conditions, ranges, negotiation. Only [`client`] has a connection.
 
+pub(crate) mod body;
+pub(crate) mod caching;
 pub(crate) mod chunked;
 pub(crate) mod client;
 pub(crate) mod condition;
@@ -59,9 +61,11 @@ pub(crate) fn reason(status: u16) -> &'static str {
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
+        407 => "Proxy Authentication Required",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        508 => "Loop Detected",
         505 => "HTTP Version Not Supported",
         _ => "",
     }

@@ -14,9 +14,9 @@ pub(crate) enum Coding {
 }
 
 /// A qvalue in thousandths. What weighs 0 is not acceptable.
-type Weight = u16;
+pub(crate) type Weight = u16;
 
-const WEIGHT_MAX: Weight = 1000;
+pub(crate) const WEIGHT_MAX: Weight = 1000;
 
 /// Of `available`, what the client likes best; ties go to the server's order.
 ///
@@ -107,14 +107,16 @@ fn specificity(range: &[u8], media_type: &str) -> Option<u8> {
 }
 
 /// A name and nothing but a weight behind it.
-fn parse_weighted<'a>(mut parts: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], Weight)> {
+pub(crate) fn parse_weighted<'a>(
+    mut parts: impl Iterator<Item = &'a [u8]>,
+) -> Option<(&'a [u8], Weight)> {
     let name = parts.next()?;
     let weight = parts.next().map_or(Some(WEIGHT_MAX), parse_weight)?;
     parts.next().is_none().then_some((name, weight))
 }
 
 /// RFC 9110 section 12.4.2.
-fn parse_weight(parameter: &[u8]) -> Option<Weight> {
+pub(crate) fn parse_weight(parameter: &[u8]) -> Option<Weight> {
     const DECIMALS_MAX: usize = 3;
     let [b'q' | b'Q', b'=', whole @ (b'0' | b'1'), rest @ ..] = parameter else {
         return None;

@@ -20,6 +20,24 @@ pub(crate) fn parts(octets: u64) -> (String, &'static str) {
     }
 }
 
+/// `512`, `100K`, `1M`, `2G`.
+pub(crate) fn parse(text: &str) -> Result<u64, &'static str> {
+    const INVALID: &str = "write octets (512) or a unit (100K, 1M, 2G)";
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "" => 1,
+        "K" | "k" => 1 << 10,
+        "M" | "m" => 1 << 20,
+        "G" | "g" => 1 << 30,
+        _ => return Err(INVALID),
+    };
+    let number: u64 = digits.parse().map_err(|_| INVALID)?;
+    number
+        .checked_mul(unit)
+        .filter(|octets| *octets > 0)
+        .ok_or(INVALID)
+}
+
 #[cfg(test)]
 mod tests {
     use super::human;

@@ -1,11 +1,16 @@
 //! Octets in and out: the system calls.
 
+pub(crate) mod dial;
+mod eyeballs;
 pub(crate) mod filter;
 pub(crate) mod icmp;
 mod identifier;
 pub(crate) mod inbox;
+pub(crate) mod lookup;
+pub(crate) mod names;
 pub(crate) mod option;
 pub(crate) mod packet;
+pub(crate) mod peer;
 pub(crate) mod resolve;
 pub(crate) mod reverse;
 pub(crate) mod segment;

@@ -94,7 +94,7 @@ fn ask_system(
 }
 
 /// What getaddrinfo says, without std's words before it.
-fn why(error: &io::Error) -> String {
+pub(super) fn why(error: &io::Error) -> String {
     let text = cause::of(error);
     let told = text.strip_prefix("failed to lookup address information: ");
     told.unwrap_or(&text).to_owned()

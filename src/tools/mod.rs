@@ -2,6 +2,7 @@
 
 mod get;
 mod ping;
+mod proxy;
 mod serve;
 mod trace;
 mod upper;
@@ -12,6 +13,7 @@ use crate::tool::{Error, Tool};
 pub(crate) const TABLE: &[&Tool] = &[
     &get::TOOL,
     &ping::TOOL,
+    &proxy::TOOL,
     &serve::TOOL,
     &trace::TOOL,
     &upper::TOOL,

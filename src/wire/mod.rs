@@ -5,6 +5,7 @@ pub mod extension;
 pub mod icmp;
 pub mod ip;
 mod reader;
+pub(crate) mod socks5;
 pub mod tcp;
 pub mod udp;
 

@@ -10,7 +10,6 @@ use super::library::{Found, Library};
 use super::listing::entry::Order;
 use super::listing::{self, Format, Listing};
 use super::metrics::Metrics;
-use super::page;
 use super::path::Path;
 use super::representation::Representation;
 use super::site::Site;
@@ -22,6 +21,7 @@ use crate::http::range::{self, Ranges};
 use crate::http::request::{Request, Target};
 use crate::http::{self, Refusal};
 use crate::net;
+use crate::web::page;
 
 /// RFC 9110 section 9 and RFC 5789.
 const KNOWN_METHODS: [&[u8]; 9] = [

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use clap::{Parser, ValueHint};
 
-use super::access::Format;
-use super::site::{parse_cache, parse_cookie, parse_field, parse_media_type, parse_octets};
+use super::site::{parse_cache, parse_cookie, parse_field, parse_media_type};
 use crate::duration;
+use crate::measure::size::parse as parse_octets;
+use crate::web::access::Format;
+use crate::web::credentials::parse_user;
 
 #[derive(Parser)]
 pub(super) struct Arguments {
@@ -137,13 +139,6 @@ impl Arguments {
 
     pub(super) fn is_tls(&self) -> bool {
         self.tls_cert.is_some() || self.tls_p12.is_some()
-    }
-}
-
-fn parse_user(text: &str) -> Result<String, &'static str> {
-    match text.contains(':') || text.is_empty() {
-        true => Err("the name only: the password comes from NSH_SERVE_PASSWORD or a file"),
-        false => Ok(text.to_owned()),
     }
 }
 

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::access::Record;
 use super::answer::{Answer, Body, Question, Response, Work, answer, takes};
 use super::desk::Desk;
 use super::receiving::{Receiving, TOO_LARGE};
@@ -15,6 +14,7 @@ use crate::clock;
 use crate::http::head::{Scan, parse_request};
 use crate::http::request::{BodyLength, Request, interpret};
 use crate::http::{self, Refusal, Version};
+use crate::web::access::Record;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Shown in the log of what was no request.

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::access::AccessLog;
 use super::library::Library;
 use super::metrics::{Counters, Metrics};
 use super::site::Site;
+use crate::web::access::AccessLog;
 
 pub(super) struct Desk {
     pub(super) site: Arc<Site>,

@@ -4,7 +4,6 @@
 //! ([`worker`]); what would hold them up goes to a pool of threads ([`pool`]). A connection's
 //! octets become requests in [`conversation`], and requests responses in [`answer`].
 
-mod access;
 mod answer;
 mod arguments;
 mod connection;
@@ -15,7 +14,6 @@ mod folder;
 mod library;
 mod listing;
 mod metrics;
-mod page;
 mod path;
 mod pool;
 mod qr;
@@ -41,7 +39,6 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use mio::net::TcpListener;
 use serde::Serialize;
 
-use access::AccessLog;
 use arguments::Arguments;
 use desk::Desk;
 use errand::Mailbox;
@@ -54,6 +51,8 @@ use crate::measure::size;
 use crate::net::{self, tcp};
 use crate::output::{self, Tone};
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
+use crate::web::access::{self, AccessLog};
+use crate::web::credentials::{self, Credentials};
 use crate::{cause, clock};
 
 /// What `jobs` shows as requests a second is counted over this span.
@@ -128,13 +127,26 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments =
         Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
     let tls = tls::acceptor(context, &arguments)?;
-    let password = tls::password(context, &arguments)?;
-    let server = Server::start(context, &arguments, tls, password)?;
+    let credentials = visitors(context, &arguments)?;
+    let server = Server::start(context, &arguments, tls, credentials)?;
     context.progress.set_grace(arguments.grace);
     let is_stopped = server.attend(context);
     server.stop(arguments.grace);
     is_stopped?;
     Err(Error::Cancelled)
+}
+
+/// Of `--auth`.
+fn visitors(context: &Context, arguments: &Arguments) -> Result<Option<Credentials>, Error> {
+    let Some(user) = &arguments.auth else {
+        return Ok(None);
+    };
+    let (file, prompt) = (
+        arguments.password_file.as_deref(),
+        "Password for visitors: ",
+    );
+    let password = credentials::password(context, file, "NSH_SERVE_PASSWORD", prompt)?;
+    Ok(Some(Credentials::new(user, &password)))
 }
 
 struct Server {
@@ -148,9 +160,9 @@ impl Server {
         context: &Context,
         arguments: &Arguments,
         tls: Option<Arc<native_tls::TlsAcceptor>>,
-        password: Option<String>,
+        credentials: Option<Credentials>,
     ) -> Result<Server, Error> {
-        let site = Arc::new(Site::new(arguments, password)?);
+        let site = Arc::new(Site::new(arguments, credentials)?);
         let log = arguments.log.as_deref().map(access::open).transpose();
         let log = log.map_err(|error| {
             let (file, why) = (

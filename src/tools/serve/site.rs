@@ -1,17 +1,11 @@
 //! What is served and how: the arguments, read once and shared by all loops.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use super::arguments::Arguments;
 use super::representation::{Identity, Representation};
@@ -19,6 +13,8 @@ use super::root::Root;
 use crate::cause;
 use crate::http::head::{Fields, is_token, is_value_octet};
 use crate::tool::Error;
+use crate::web;
+use crate::web::credentials::Credentials;
 
 /// Of compressed files.
 const COMPRESSED_OCTETS_MAX: u64 = 32 << 20;
@@ -70,14 +66,11 @@ pub(super) struct Limits {
     pub(super) rate: Option<u64>,
 }
 
-struct Credentials {
-    user: String,
-    /// Of `user:password`: comparing digests tells nothing of the length.
-    digest: [u8; 32],
-}
-
 impl Site {
-    pub(super) fn new(arguments: &Arguments, password: Option<String>) -> Result<Site, Error> {
+    pub(super) fn new(
+        arguments: &Arguments,
+        credentials: Option<Credentials>,
+    ) -> Result<Site, Error> {
         let place = arguments.folder();
         let cannot = |why: String| Error::Usage(format!("cannot serve {}: {why}", place.display()));
         let (folder, only) = match place.is_file() {
@@ -90,13 +83,6 @@ impl Site {
             }
         };
         let root = Root::open(&folder).map_err(|error| cannot(cause::of(&error)))?;
-        let credentials = arguments.auth.as_ref().zip(password);
-        let credentials = credentials.map(|(user, password)| Credentials {
-            user: user.clone(),
-            digest: Sha256::digest(format!("{user}:{password}")).into(),
-        });
-        // Behind a name of somebody's own, a page of his in a browser here could read a server
-        // that only this machine reaches (DNS rebinding).
         let guarded = arguments.bind.is_loopback() || !arguments.allow_host.is_empty();
         Ok(Site {
             root,
@@ -171,16 +157,9 @@ impl Site {
         let Some(others) = &self.hosts else {
             return true;
         };
-        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        let host = host.trim_end_matches('.');
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = address
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-        is_loopback
-            || host == "localhost"
-            || host.ends_with(".localhost")
-            || others.iter().any(|other| other.eq_ignore_ascii_case(host))
+        let name = String::from_utf8_lossy(host);
+        let name = name.trim_end_matches('.');
+        web::is_this_machine(host) || others.iter().any(|other| other.eq_ignore_ascii_case(name))
     }
 
     /// Who asks; `Err` where nobody may without saying so.
@@ -188,9 +167,7 @@ impl Site {
         let Some(credentials) = &self.credentials else {
             return Ok(None);
         };
-        let given = fields.first("authorization").and_then(decode_basic);
-        let digest: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
-        match bool::from(digest.ct_eq(&credentials.digest)) {
+        match credentials.match_field(fields.first("authorization")) {
             true => Ok(Some(&credentials.user)),
             false => Err(()),
         }
@@ -213,15 +190,6 @@ impl Site {
         let key = (representation.path.clone(), representation.identity);
         compressed.insert(key, Arc::new(representation));
     }
-}
-
-/// RFC 7617.
-fn decode_basic(field: &[u8]) -> Option<Vec<u8>> {
-    let (scheme, credentials) = field.split_at_checked(6)?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    STANDARD.decode(credentials.trim_ascii()).ok()
 }
 
 fn fields(arguments: &Arguments) -> Vec<u8> {
@@ -305,22 +273,4 @@ pub(super) fn parse_cookie(text: &str) -> Result<String, &'static str> {
         true => Ok(text.to_owned()),
         false => Err("a cookie's name has letters, digits and hyphens"),
     }
-}
-
-/// `512`, `100K`, `1M`, `2G`.
-pub(super) fn parse_octets(text: &str) -> Result<u64, &'static str> {
-    const INVALID: &str = "write octets (512) or a unit (100K, 1M, 2G)";
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match &text[digits.len()..] {
-        "" => 1,
-        "K" | "k" => 1 << 10,
-        "M" | "m" => 1 << 20,
-        "G" | "g" => 1 << 30,
-        _ => return Err(INVALID),
-    };
-    let number: u64 = digits.parse().map_err(|_| INVALID)?;
-    number
-        .checked_mul(unit)
-        .filter(|octets| *octets > 0)
-        .ok_or(INVALID)
 }

@@ -12,6 +12,7 @@ use super::arguments::Arguments;
 use crate::cause;
 use crate::net::tls;
 use crate::tool::{Context, Error};
+use crate::web::credentials;
 
 pub(super) fn acceptor(
     context: &Context,
@@ -49,7 +50,7 @@ fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
         Ok(password) => password,
         Err(_) => {
             let prompt = "Password of the PKCS #12 file: ";
-            ask(context, prompt, "set NSH_TLS_PASSWORD")?
+            credentials::ask(context, prompt, "set NSH_TLS_PASSWORD")?
         }
     };
     Identity::from_pkcs12(&octets, &password).map_err(|error| {
@@ -80,39 +81,6 @@ fn try_handshake(acceptor: &TlsAcceptor) -> Result<(), Error> {
         None => Ok(()),
         Some(why) => Err(cannot(format!("{why}; do they belong together?"))),
     }
-}
-
-/// Of `--auth`.
-pub(super) fn password(context: &Context, arguments: &Arguments) -> Result<Option<String>, Error> {
-    if arguments.auth.is_none() {
-        return Ok(None);
-    }
-    if let Some(file) = &arguments.password_file {
-        let octets = read(file)?;
-        let text = String::from_utf8(octets)
-            .map_err(|_| Error::Usage(format!("{} is not UTF-8", file.display())))?;
-        let line = text.lines().next().unwrap_or_default();
-        return match line.is_empty() {
-            true => Err(Error::Usage(format!(
-                "{} begins with an empty line",
-                file.display()
-            ))),
-            false => Ok(Some(line.to_owned())),
-        };
-    }
-    match std::env::var("NSH_SERVE_PASSWORD") {
-        Ok(password) if !password.is_empty() => Ok(Some(password)),
-        _ => {
-            let instead = "set NSH_SERVE_PASSWORD or give --password-file";
-            ask(context, "Password for visitors: ", instead).map(Some)
-        }
-    }
-}
-
-fn ask(context: &Context, prompt: &str, instead: &str) -> Result<String, Error> {
-    let answer = context.input.ask(&context.cancel, prompt, true, instead)?;
-    let given = answer.filter(|answer| !answer.is_empty());
-    given.ok_or_else(|| Error::Usage(format!("no password; {instead}")))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {

@@ -2,10 +2,10 @@
 
 use chrono::{Local, SecondsFormat};
 
-use super::super::page::{self, html};
 use super::entry::{Column, Entry, Kind, Order, Totals};
 use crate::measure::size;
 use crate::output::Printable;
+use crate::web::page::{self, html};
 
 pub(crate) const SCRIPT: &str = include_str!("listing.js");
 

@@ -18,13 +18,13 @@ use crate::output::{self, Output, Printable};
 /// Written to the file at once.
 const BUFFER_OCTETS: usize = 64 << 10;
 /// A line is in the file after this long at the latest.
-pub(super) const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 /// Shown by each loop in one window; the rest is counted.
 const SHOWN_MAX: u32 = 100;
 const WINDOW: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(crate) enum Format {
     // The Common Log Format of NCSA httpd.
     Common,
     // The same with the fields Referer and User-Agent.
@@ -35,30 +35,30 @@ pub(super) enum Format {
 /// One request and what was answered.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename = "request")]
-pub(super) struct Record<'a> {
-    pub(super) peer: IpAddr,
+pub(crate) struct Record<'a> {
+    pub(crate) peer: IpAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<Cow<'a, str>>,
+    pub(crate) user: Option<Cow<'a, str>>,
     /// The first line of the request.
-    pub(super) request: Cow<'a, str>,
-    pub(super) status: u16,
+    pub(crate) request: Cow<'a, str>,
+    pub(crate) status: u16,
     /// Of the body, as far as it was sent.
-    pub(super) octets: u64,
+    pub(crate) octets: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) referer: Option<Cow<'a, str>>,
+    pub(crate) referer: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) user_agent: Option<Cow<'a, str>>,
-    pub(super) milliseconds: f64,
+    pub(crate) user_agent: Option<Cow<'a, str>>,
+    pub(crate) milliseconds: f64,
     #[serde(skip)]
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
     #[serde(skip)]
-    pub(super) format: Format,
+    pub(crate) format: Format,
     #[serde(skip)]
-    pub(super) date: Arc<str>,
+    pub(crate) date: Arc<str>,
 }
 
 impl Record<'_> {
-    pub(super) fn into_owned(self) -> Record<'static> {
+    pub(crate) fn into_owned(self) -> Record<'static> {
         let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
         Record {
             peer: self.peer,
@@ -169,9 +169,9 @@ impl fmt::Display for Skipped {
 impl output::Event for Skipped {}
 
 /// One loop's.
-pub(super) struct AccessLog {
+pub(crate) struct AccessLog {
     out: Output,
-    pub(super) format: Format,
+    pub(crate) format: Format,
     file: Option<File>,
     buffer: Vec<u8>,
     flushed: Instant,
@@ -180,12 +180,12 @@ pub(super) struct AccessLog {
     skipped: u64,
 }
 
-pub(super) fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
 impl AccessLog {
-    pub(super) fn new(out: Output, format: Format, file: Option<File>, now: Instant) -> AccessLog {
+    pub(crate) fn new(out: Output, format: Format, file: Option<File>, now: Instant) -> AccessLog {
         AccessLog {
             out,
             format,
@@ -199,7 +199,7 @@ impl AccessLog {
     }
 
     /// Whether a record would go anywhere.
-    pub(super) fn wants(&mut self, now: Instant) -> bool {
+    pub(crate) fn wants(&mut self, now: Instant) -> bool {
         if self.file.is_some() || self.has_room(now) {
             return true;
         }
@@ -207,12 +207,17 @@ impl AccessLog {
         false
     }
 
-    pub(super) fn record(&mut self, record: &Record, now: Instant) {
+    pub(crate) fn record(&mut self, record: &Record, now: Instant) {
+        self.record_as(record, record, now);
+    }
+
+    /// The same for what has more to say than the common formats have room for.
+    pub(crate) fn record_as(&mut self, record: &Record, event: &impl output::Event, now: Instant) {
         if self.file.is_some() {
             match self.format {
                 Format::Json => {
                     let time = clock::stamp();
-                    let json = serde_json::to_string(&Timed { record, time });
+                    let json = serde_json::to_string(&Timed { event, time });
                     let json = json.unwrap_or_default();
                     self.buffer.extend(output::safe_json(&json).as_bytes());
                 }
@@ -223,15 +228,20 @@ impl AccessLog {
                 self.flush(now);
             }
         }
+        self.show(event, now);
+    }
+
+    /// To the job's output only.
+    pub(crate) fn show(&mut self, event: &impl output::Event, now: Instant) {
         if self.has_room(now) {
             self.shown += 1;
-            self.out.emit(record);
+            self.out.emit(event);
         } else {
             self.skipped += 1;
         }
     }
 
-    pub(super) fn head(&mut self, peer: IpAddr, head: &[u8], now: Instant) {
+    pub(crate) fn head(&mut self, peer: IpAddr, head: &[u8], now: Instant) {
         if self.has_room(now) {
             let head = String::from_utf8_lossy(head).into_owned();
             self.out.emit(&Head { peer, head });
@@ -255,13 +265,13 @@ impl AccessLog {
     }
 
     /// When it should be looked at again, if at all.
-    pub(super) fn next_flush(&self) -> Option<Instant> {
+    pub(crate) fn next_flush(&self) -> Option<Instant> {
         let waits = !self.buffer.is_empty() || self.skipped > 0;
         waits.then(|| self.flushed + FLUSH_INTERVAL)
     }
 
     /// Writes what waits.
-    pub(super) fn flush(&mut self, now: Instant) {
+    pub(crate) fn flush(&mut self, now: Instant) {
         self.flushed = now;
         if let Some(file) = &mut self.file
             && let Err(error) = file.write_all(&self.buffer)
@@ -285,8 +295,8 @@ impl Drop for AccessLog {
 }
 
 #[derive(Serialize)]
-struct Timed<'a> {
+struct Timed<'a, E> {
     #[serde(flatten)]
-    record: &'a Record<'a>,
+    event: &'a E,
     time: String,
 }

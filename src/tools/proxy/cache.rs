@@ -1,0 +1,300 @@
+//! The cache as the exchanges use it: what is stored, under which terms, and what is being
+//! fetched for it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::arguments::Arguments;
+use super::fetch::Fetched;
+use super::flight::Flights;
+use super::pages::status;
+use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
+use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
+use crate::clock;
+use crate::http::caching::Mode;
+use crate::http::caching::freshening::invalidates;
+use crate::http::caching::freshness::{Reuse, Terms};
+use crate::http::caching::storing::{Asked, Why, may_store};
+use crate::http::caching::vary;
+use crate::http::head::{Field, Fields, ResponseHead};
+use crate::http::request::{BodyLength, Request};
+use crate::tool::Error;
+
+/// Of small bodies that are kept in memory beside the disk.
+const MEMORY_OCTETS_MAX: u64 = 16 << 20;
+/// A response that was not to be shared is not waited for by others for so long.
+const UNSHARED_FOR: Duration = Duration::from_secs(10);
+const UNSHARED_MAX: usize = 1024;
+/// Stale responses that are fetched anew behind the back of whom they are served to.
+const BACKGROUND_MAX: usize = 8;
+
+pub(super) type Stored = Entry<Prepared>;
+
+/// What is worked out once from what is stored.
+pub(super) struct Prepared {
+    pub(super) terms: Terms,
+    /// The status line and the fields, but those that each answer has its own.
+    pub(super) head: Vec<u8>,
+}
+
+pub(super) struct Cache {
+    pub(super) store: Store<Prepared>,
+    folder: PathBuf,
+    pub(super) mode: Mode,
+    /// Only what is stored is served.
+    pub(super) is_offline: bool,
+    pub(super) flights: Flights,
+    unshared: Mutex<HashMap<String, Instant>>,
+    in_background: AtomicUsize,
+}
+
+/// What is stored for a request.
+pub(super) enum Found {
+    Nothing,
+    /// But not for a request with such a field.
+    OtherVariants(String),
+    Entry(Arc<Stored>, Reuse),
+}
+
+impl Cache {
+    pub(super) fn open(arguments: &Arguments) -> Result<Option<Cache>, Error> {
+        if arguments.no_cache {
+            return Ok(None);
+        }
+        let folder = folder(arguments)?;
+        let store = Store::open(&folder, arguments.cache_size, MEMORY_OCTETS_MAX);
+        let store = store.map_err(|error| {
+            let hint = match error {
+                StoreError::InUse(_) => "; --cache DIR takes another folder, --no-cache none",
+                _ => "; --cache DIR takes another folder",
+            };
+            Error::Unavailable(format!("{error}{hint}"))
+        })?;
+        Ok(Some(Cache {
+            store,
+            folder,
+            mode: Mode { cdn: arguments.cdn },
+            is_offline: arguments.offline,
+            flights: Flights::default(),
+            unshared: Mutex::default(),
+            in_background: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        self.store.size()
+    }
+
+    pub(super) fn find(&self, url: &str, request: &Fields, now: SystemTime) -> Found {
+        let variants = self.store.find(url);
+        let mut missed = None;
+        for entry in variants {
+            match vary::missing(&entry.meta.selecting, request) {
+                None => {
+                    let reuse = self.prepared(&entry).terms.reuse(request, now);
+                    return Found::Entry(entry, reuse);
+                }
+                Some(name) => missed = missed.or_else(|| Some(name.to_owned())),
+            }
+        }
+        missed.map_or(Found::Nothing, Found::OtherVariants)
+    }
+
+    pub(super) fn prepared<'e>(&self, entry: &'e Stored) -> &'e Prepared {
+        entry.prepared.get_or_init(|| self.prepare(&entry.meta))
+    }
+
+    fn prepare(&self, meta: &Meta) -> Prepared {
+        let fields = fields_of(meta);
+        let Meta {
+            request_time,
+            response_time,
+            ..
+        } = *meta;
+        let terms = Terms::new(meta.status, &fields, request_time, response_time, self.mode);
+        let mut head = Vec::new();
+        write_status_line(&mut head, meta.status, meta.reason.as_bytes());
+        for field in &fields.0 {
+            line(&mut head, field.name, field.value);
+        }
+        Prepared { terms, head }
+    }
+
+    /// What would be stored of an answer; or why nothing is.
+    pub(super) fn meta(
+        &self,
+        url: &str,
+        request: &Request,
+        fetched: &Fetched,
+        head: &ResponseHead,
+        pseudonym: &Pseudonym,
+    ) -> Result<Meta, Why> {
+        let asked = Asked {
+            method: request.head.method,
+            fields: &request.head.fields,
+            has_body: request.body != BodyLength::None,
+        };
+        may_store(&asked, head.status, &head.fields, self.mode)?;
+        if head.status == 206 {
+            return Err(Why::ContentRange);
+        }
+        let selecting =
+            vary::selecting(&head.fields, &request.head.fields).ok_or(Why::VaryUnusable)?;
+        Ok(Meta {
+            url: url.to_owned(),
+            selecting,
+            status: head.status,
+            reason: String::from_utf8_lossy(head.reason).into_owned(),
+            fields: stored_fields(head, fetched.response_time, pseudonym),
+            request_time: fetched.request_time,
+            response_time: fetched.response_time,
+            part: None,
+        })
+    }
+
+    /// RFC 9111 section 4.4.
+    pub(super) fn on_answer(&self, method: &[u8], url: &str, head: &ResponseHead) {
+        if !invalidates(method, head.status) {
+            return;
+        }
+        self.store.remove_url(url);
+        for name in ["location", "content-location"] {
+            if let Some(value) = head.fields.first(name)
+                && let Some(other) = same_origin(url, value)
+            {
+                self.store.remove_url(&other);
+            }
+        }
+    }
+
+    /// Whether others may wait for what one of them fetches.
+    pub(super) fn is_shared(&self, url: &str, now: Instant) -> bool {
+        let unshared = self.unshared();
+        unshared.get(url).is_none_or(|until| *until <= now)
+    }
+
+    pub(super) fn mark_unshared(&self, url: &str, now: Instant) {
+        let mut unshared = self.unshared();
+        if unshared.len() >= UNSHARED_MAX {
+            unshared.retain(|_, until| *until > now);
+        }
+        if unshared.len() < UNSHARED_MAX {
+            unshared.insert(url.to_owned(), now + UNSHARED_FOR);
+        }
+    }
+
+    fn unshared(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.unshared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for one more fetch in the background.
+    pub(super) fn enter_background(&self) -> bool {
+        let before = self.in_background.fetch_add(1, Ordering::SeqCst);
+        if before >= BACKGROUND_MAX {
+            self.leave_background();
+        }
+        before < BACKGROUND_MAX
+    }
+
+    pub(super) fn leave_background(&self) {
+        self.in_background.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// What replaces a stored response and is not stored leaves none behind: neither that which
+    /// is private from now on, nor that which is gone.
+    pub(super) fn forget_unless_error(&self, url: &str, request: &Request, status: u16) {
+        if request.head.method == b"GET" && (200..500).contains(&status) && status != 206 {
+            self.store.remove_url(url);
+        }
+    }
+
+    pub(super) fn listed(&self) -> Vec<status::Cached> {
+        let now = clock::both().1;
+        let listed = self.store.list().into_iter();
+        listed
+            .map(|listed| {
+                let age = now.duration_since(listed.response_time).unwrap_or_default();
+                status::Cached {
+                    state: self.state(&listed.url, now),
+                    url: listed.url,
+                    status: listed.status,
+                    octets: listed.octets,
+                    age,
+                    uses: listed.uses,
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn state(&self, url: &str, now: SystemTime) -> status::State {
+        let newest = self.store.find(url).into_iter().next();
+        let is_fresh = newest.is_some_and(|entry| {
+            let reuse = self.prepared(&entry).terms.reuse(&Fields::default(), now);
+            matches!(reuse, Reuse::Fresh { .. })
+        });
+        match is_fresh {
+            true => status::State::Fresh,
+            false => status::State::Stale,
+        }
+    }
+}
+
+/// `--cache`, else ./cache where there is one, else the user's own.
+fn folder(arguments: &Arguments) -> Result<PathBuf, Error> {
+    if let Some(folder) = &arguments.cache {
+        return Ok(folder.clone());
+    }
+    let here = PathBuf::from("cache");
+    if here.is_dir() {
+        return Ok(here);
+    }
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
+    let none = || Error::Usage("there is no home for a cache; --cache DIR says where".to_owned());
+    Ok(base.ok_or_else(none)?.join("nsh"))
+}
+
+pub(super) fn fields_of(meta: &Meta) -> Fields<'_> {
+    let fields = meta.fields.iter();
+    Fields(fields.map(|(name, value)| Field { name, value }).collect())
+}
+
+/// End-to-end, with a Date and our Via.
+fn stored_fields(
+    head: &ResponseHead,
+    received: SystemTime,
+    pseudonym: &Pseudonym,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let kept = |field: &&Field| {
+        let is = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
+        !is(b"cache-status") && !is(b"proxy-status")
+    };
+    let owned = |field: &Field| (field.name.to_vec(), field.value.to_vec());
+    let mut fields: Vec<_> = end_to_end(&head.fields).filter(kept).map(owned).collect();
+    if head.fields.first("date").is_none() {
+        let date = httpdate::fmt_http_date(received);
+        fields.push((b"Date".to_vec(), date.into_bytes()));
+    }
+    fields.push((b"Via".to_vec(), via(head.version, pseudonym).into_bytes()));
+    fields
+}
+
+/// Only a URL of the same origin: another site's answer must not empty the cache of this one.
+fn same_origin(url: &str, reference: &[u8]) -> Option<String> {
+    let reference = std::str::from_utf8(reference).ok()?;
+    let rest = url.strip_prefix("http://")?;
+    let origin = &url[..url.len() - rest.len() + rest.find('/').unwrap_or(rest.len())];
+    if let Some(path) = reference.strip_prefix(origin) {
+        return path.starts_with('/').then(|| reference.to_owned());
+    }
+    (reference.starts_with('/') && !reference.starts_with("//"))
+        .then(|| format!("{origin}{reference}"))
+}

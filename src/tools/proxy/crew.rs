@@ -1,0 +1,256 @@
+//! The threads. Each serves one connection at a time while something happens on it, and goes
+//! back to the lobby; there are as many as there is work for, up to a limit.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Next};
+use super::exchange::{After, exchange, refuse};
+use super::lobby::{Guest, Visit};
+use super::shared::Shared;
+use super::tally::TunnelRecord;
+use super::tunnel::Tunnel;
+use crate::clock;
+use crate::http::Refusal;
+use crate::net::peer::Peer;
+
+/// Idle threads that are kept: starting one takes longer than an exchange.
+const IDLE_MAX: usize = 64;
+/// An exchange needs little.
+const STACK_OCTETS: usize = 256 << 10;
+/// After the last answer the client's octets are read for so long, and so many: closing before
+/// that would make its system throw the answer away (RFC 9112 section 9.6).
+const LINGER_FOR: Duration = Duration::from_secs(2);
+const LINGER_OCTETS_MAX: usize = 4 << 20;
+/// Larger buffers are given back after an exchange.
+const KEPT_OCTETS_MAX: usize = 16 << 10;
+
+pub(super) struct Crew {
+    shared: Arc<Shared>,
+    idle: AtomicUsize,
+    threads: Mutex<usize>,
+    left: Condvar,
+}
+
+/// What a thread uses again and again.
+#[derive(Default)]
+struct Scratch {
+    head: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Crew {
+    pub(super) fn start(shared: Arc<Shared>) -> io::Result<Arc<Crew>> {
+        let crew = Arc::new(Crew {
+            shared,
+            idle: AtomicUsize::new(0),
+            threads: Mutex::new(0),
+            left: Condvar::new(),
+        });
+        crew.hire()?;
+        Ok(crew)
+    }
+
+    fn hire(self: &Arc<Self>) -> io::Result<()> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if *threads >= self.shared.limits.threads {
+            return Ok(());
+        }
+        let crew = Arc::clone(self);
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        let spawned = thread::Builder::new()
+            .name("proxy".to_owned())
+            .stack_size(STACK_OCTETS)
+            .spawn(move || crew.work());
+        match spawned {
+            Ok(_) => *threads += 1,
+            Err(error) => {
+                self.idle.fetch_sub(1, Ordering::SeqCst);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn work(self: &Arc<Self>) {
+        let _leaving = Leaving(self);
+        let mut scratch = Scratch::default();
+        loop {
+            let visit = self.shared.lobby.wait();
+            if matches!(visit, Visit::Nothing) {
+                continue;
+            }
+            if matches!(visit, Visit::Closed) || self.shared.is_closing() {
+                return;
+            }
+            // Somebody else must wait now. Without a further thread the next visitor waits.
+            if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 {
+                let _ = self.hire();
+            }
+            match visit {
+                Visit::New(stream, address) => self.welcome(stream, address, &mut scratch),
+                Visit::Guest(Guest::Client(client)) => self.serve(client, &mut scratch),
+                Visit::Guest(Guest::Tunnel(tunnel)) => tunnel.run(&self.shared),
+                Visit::Nothing | Visit::Closed => {}
+            }
+            scratch.out.shrink_to(KEPT_OCTETS_MAX);
+            if self.idle.fetch_add(1, Ordering::SeqCst) >= IDLE_MAX {
+                self.idle.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+        }
+    }
+
+    fn welcome(&self, stream: TcpStream, address: SocketAddr, scratch: &mut Scratch) {
+        let shared = &self.shared;
+        let peer = Peer::accepted(stream, address);
+        let ip = address.ip().to_canonical();
+        shared.tally.count_accepted();
+        let is_own = ip.is_loopback() || shared.own_addresses.contains(&ip);
+        let place = shared.places.take(ip, is_own);
+        let permitted = shared
+            .rules
+            .clients
+            .as_ref()
+            .is_none_or(|clients| clients.permits(ip));
+        let refusal = match (permitted, place) {
+            (true, Some(place)) => return self.serve(Client::new(peer, place), scratch),
+            (true, None) => {
+                const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+                    Content-Length: 0\r\nConnection: close\r\n\r\n";
+                BUSY
+            }
+            (false, _) => {
+                const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n\
+                    Content-Length: 56\r\nConnection: close\r\n\r\n\
+                    this proxy is not for your address; --allow permits it.\n";
+                FORBIDDEN
+            }
+        };
+        shared.tally.count_refused();
+        let _ = peer.send_now(refusal);
+        peer.finish_sending();
+    }
+
+    /// Until the client goes, or waits.
+    fn serve(&self, mut client: Client, scratch: &mut Scratch) {
+        let shared = &self.shared;
+        loop {
+            let after = match client.next(shared) {
+                Next::Head(found) => {
+                    scratch.head.clear();
+                    scratch
+                        .head
+                        .extend_from_slice(&client.buffer[found.clone()]);
+                    client.buffer.drain(..found.end);
+                    exchange(&mut client, &scratch.head, shared, &mut scratch.out)
+                }
+                Next::Waits => return self.seat(client),
+                Next::Refused(refusal) => refuse(&mut client, refusal, shared, &mut scratch.out),
+                Next::Over => After::Close,
+            };
+            match after {
+                After::Next if shared.is_closing() => return self.part(client),
+                After::Next => {}
+                After::Close => return self.part(client),
+                After::Linger => {
+                    linger(&client.peer, shared);
+                    return self.part(client);
+                }
+                After::Reset => return client.peer.reset(),
+                After::Tunnel(opened) => {
+                    let address = client.address();
+                    let record = TunnelRecord::new(&shared.tally, address, opened.destination);
+                    let origin = opened.origin;
+                    let Client {
+                        peer,
+                        buffer,
+                        place,
+                        ..
+                    } = client;
+                    let ends = (peer, origin.peer);
+                    let tunnel = Tunnel::new(ends, buffer, origin.buffer, place, record);
+                    return tunnel.run(shared);
+                }
+            }
+        }
+    }
+
+    fn seat(&self, mut client: Client) {
+        let shared = &self.shared;
+        if let Some(origin) = client.origin.take() {
+            shared.upstream.keep(origin, clock::now());
+        }
+        client.shrink();
+        let deadline = client.deadline(shared);
+        shared.lobby.seat(Guest::Client(client), deadline);
+    }
+
+    /// Its connection to an origin may be of use to others.
+    fn part(&self, mut client: Client) {
+        if let Some(origin) = client.origin.take() {
+            self.shared.upstream.keep(origin, clock::now());
+        }
+    }
+
+    /// Those that waited too long in the lobby are told so where they have begun a request.
+    pub(super) fn dismiss_overdue(&self, now: Instant) {
+        for guest in self.shared.lobby.overdue(now) {
+            if let Guest::Client(mut client) = guest
+                && client.is_in_head()
+            {
+                let refusal = Refusal {
+                    status: 408,
+                    why: "the request's head took too long",
+                };
+                refuse(&mut client, refusal, &self.shared, &mut Vec::new());
+                client.peer.finish_sending();
+            }
+        }
+    }
+
+    /// Waits until all threads have ended.
+    pub(super) fn wait_until(&self, deadline: Instant) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        while *threads > 0 {
+            let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.left.wait_timeout(threads, left);
+            threads = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Counts a thread out, also when it panics.
+struct Leaving<'a>(&'a Crew);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        let mut threads = self
+            .0
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *threads -= 1;
+        self.0.left.notify_all();
+    }
+}
+
+fn linger(peer: &Peer, shared: &Shared) {
+    peer.finish_sending();
+    let deadline = clock::now() + LINGER_FOR;
+    let (mut buffer, mut octets) = (Vec::new(), 0);
+    while octets < LINGER_OCTETS_MAX {
+        buffer.clear();
+        match peer.receive(&mut buffer, KEPT_OCTETS_MAX, deadline, &shared.cut) {
+            Ok(count @ 1..) => octets += count,
+            Ok(_) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! One request to an origin, up to the head of its answer.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Instant, SystemTime};
+
+use nix::poll::PollFlags;
+
+use super::client::Client;
+use super::failure::Failure;
+use super::relay::{Broken, Frames, Inflow, Patience, Relay};
+use super::rewrite::{RequestPlan, write_request, write_status_line};
+use super::shared::Shared;
+use super::target::Target;
+use super::upstream::{self, Origin, Visitor};
+use crate::clock;
+use crate::http::body::Remaining;
+use crate::http::head::{ResponseHead, Scan, parse_response};
+use crate::http::request::{BodyLength, Request};
+use crate::http::response::{self, body_length};
+use crate::net;
+
+/// More than any server sends; browsers take 256 KiB.
+const HEAD_OCTETS_MAX: usize = 256 << 10;
+/// Received at once while a head is awaited: with it comes the whole of a small answer.
+const PIECE_OCTETS: usize = 16 << 10;
+const INTERIM_MAX: usize = 16;
+
+/// An answer whose body is still to come.
+pub(super) struct Fetched {
+    pub(super) origin: Origin,
+    /// With its empty line.
+    pub(super) head: Vec<u8>,
+    pub(super) length: response::BodyLength,
+    pub(super) request_time: SystemTime,
+    pub(super) response_time: SystemTime,
+    /// Of the request's body, all of it went to the origin.
+    pub(super) is_request_whole: bool,
+}
+
+impl Fetched {
+    pub(super) fn parsed(&self) -> Result<ResponseHead<'_>, Failure> {
+        let parsed = parse_response(&self.head);
+        parsed.map_err(|refusal| Failure::invalid(&self.origin.route.host, refusal.why))
+    }
+
+    pub(super) fn from(&self) -> SocketAddr {
+        self.origin.peer.address
+    }
+}
+
+/// What is asked of whom.
+pub(super) struct Question<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) target: &'a Target<'a>,
+    pub(super) plan: RequestPlan<'a>,
+    pub(super) visitor: Visitor,
+    pub(super) began: Instant,
+}
+
+/// What can go wrong on a connection that was kept: then another one may do.
+enum Trouble {
+    Final(Failure),
+    /// Nothing of the answer has come.
+    Stale(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Trouble {
+        Trouble::Final(failure)
+    }
+}
+
+/// Asks, and asks again where that is safe. `client` is whose body is sent and who is told of
+/// interim answers; the proxy's own requests have none.
+pub(super) fn fetch(
+    shared: &Shared,
+    question: &Question,
+    mut client: Option<&mut Client>,
+    out: &mut Vec<u8>,
+) -> Result<Fetched, Failure> {
+    let method = question.request.head.method;
+    // RFC 9110 section 9.2.2, and nothing of a body may have been used up.
+    let is_repeatable = question.request.body == BodyLength::None
+        && matches!(
+            method,
+            b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE"
+        );
+    let kept = client
+        .as_deref_mut()
+        .and_then(|client| client.origin.take());
+    let mut kept = choose(shared, question, kept, is_repeatable);
+    loop {
+        let origin = match kept.take() {
+            Some(origin) => origin,
+            None => connect(shared, question)?,
+        };
+        let is_reused = origin.is_reused;
+        match ask(shared, question, client.as_deref_mut(), origin, out) {
+            Ok(fetched) => return Ok(fetched),
+            Err(Trouble::Stale(_)) if is_reused && is_repeatable => {}
+            Err(Trouble::Stale(failure) | Trouble::Final(failure)) => return Err(failure),
+        }
+    }
+}
+
+/// A connection that is there, if the visitor may use it.
+fn choose(
+    shared: &Shared,
+    question: &Question,
+    kept: Option<Origin>,
+    is_repeatable: bool,
+) -> Option<Origin> {
+    let (target, upstream) = (question.target, &shared.upstream);
+    let leads_there = |origin: &Origin| match upstream.parent {
+        None => origin.route.port == target.port && origin.route.host == *target.host,
+        Some(_) => origin.route == upstream.route(&target.host, target.port),
+    };
+    let usable = match kept {
+        // What cannot be repeated is not sent into a connection that may be closing.
+        Some(origin) if leads_there(&origin) && (is_repeatable || origin.peer.is_quiet()) => {
+            Some(origin)
+        }
+        Some(origin) => {
+            upstream.keep(origin, clock::now());
+            None
+        }
+        None => None,
+    };
+    let usable = usable.or_else(|| upstream.take(&upstream.route(&target.host, target.port)));
+    let mut origin = usable?;
+    if upstream.parent.is_none() {
+        shared
+            .permits(origin.peer.address.ip(), question.visitor)
+            .ok()?;
+    }
+    origin.is_reused = true;
+    shared.tally.count_reuse();
+    Some(origin)
+}
+
+fn connect(shared: &Shared, question: &Question) -> Result<Origin, Failure> {
+    let target = question.target;
+    let deadline = question.began + shared.limits.connect_time;
+    upstream::connect(
+        shared,
+        &target.host,
+        target.port,
+        question.visitor,
+        deadline,
+    )
+}
+
+fn ask(
+    shared: &Shared,
+    question: &Question,
+    client: Option<&mut Client>,
+    mut origin: Origin,
+    out: &mut Vec<u8>,
+) -> Result<Fetched, Trouble> {
+    let request_time = clock::both().1;
+    out.clear();
+    write_request(out, question.request, &question.plan);
+    let mut exchange = Asking {
+        shared,
+        question,
+        client,
+        origin: &mut origin,
+        out,
+        is_request_whole: true,
+    };
+    let head = exchange.run()?;
+    let is_request_whole = exchange.is_request_whole;
+    let head = take_head(&mut origin.buffer, head);
+    let host = &origin.route.host;
+    let invalid = |why: &str| Failure::invalid(host, why);
+    let parsed = parse_response(&head).map_err(|refusal| invalid(refusal.why))?;
+    let method = question.request.head.method;
+    let length = body_length(method, &parsed).map_err(|refusal| invalid(refusal.why))?;
+    Ok(Fetched {
+        origin,
+        head,
+        length,
+        request_time,
+        response_time: clock::both().1,
+        is_request_whole,
+    })
+}
+
+fn take_head(buffer: &mut Vec<u8>, head: Range<usize>) -> Vec<u8> {
+    let taken = buffer[head.clone()].to_vec();
+    buffer.drain(..head.end);
+    taken
+}
+
+struct Asking<'q> {
+    shared: &'q Shared,
+    question: &'q Question<'q>,
+    client: Option<&'q mut Client>,
+    origin: &'q mut Origin,
+    /// Holds the request's head at first.
+    out: &'q mut Vec<u8>,
+    is_request_whole: bool,
+}
+
+impl Asking<'_> {
+    /// Sends the request; where in the origin's buffer the head of the final answer lies.
+    fn run(&mut self) -> Result<Range<usize>, Trouble> {
+        let body = self.question.request.body;
+        if body == BodyLength::None || self.client.is_none() {
+            self.send_head()?;
+            return self.read_final_head(self.question.began);
+        }
+        if self.question.request.expects_continue {
+            self.send_head()?;
+            if let Some(head) = self.await_permission()? {
+                self.is_request_whole = false;
+                return Ok(head);
+            }
+        }
+        self.send_body(body)?;
+        self.read_final_head(clock::now())
+    }
+
+    fn send_head(&mut self) -> Result<(), Trouble> {
+        let limits = &self.shared.limits;
+        let sent = self
+            .origin
+            .peer
+            .send_all(self.out, limits.stall, &self.shared.cut);
+        self.out.clear();
+        sent.map_err(|error| Trouble::Stale(self.broken(&error)))
+    }
+
+    /// RFC 9110 section 10.1.1: until the origin wants the body, answers without it, or the
+    /// client sends it unasked.
+    fn await_permission(&mut self) -> Result<Option<Range<usize>>, Trouble> {
+        let Some(client) = self.client.as_deref_mut() else {
+            return Ok(None);
+        };
+        if !client.buffer.is_empty() {
+            return Ok(None);
+        }
+        let ends = [
+            std::os::fd::AsFd::as_fd(&client.peer),
+            std::os::fd::AsFd::as_fd(&self.origin.peer),
+        ];
+        let deadline = self.question.began + self.shared.limits.answer_time;
+        let waited = self
+            .shared
+            .cut
+            .wait_any(&ends, PollFlags::POLLIN, Some(deadline));
+        waited.map_err(|_| self.silent())?;
+        if self.origin.peer.is_quiet() {
+            return Ok(None);
+        }
+        let (head, status) = self.read_head(deadline)?;
+        match status {
+            100 => {
+                self.relay_interim(head, status)?;
+                Ok(None)
+            }
+            101..200 => {
+                self.relay_interim(head, status)?;
+                self.await_permission()
+            }
+            _ => Ok(Some(head)),
+        }
+    }
+
+    fn send_body(&mut self, body: BodyLength) -> Result<(), Trouble> {
+        let Some(client) = self.client.as_deref_mut() else {
+            return Ok(());
+        };
+        let (remaining, frames) = match body {
+            BodyLength::None => return Ok(()),
+            BodyLength::Octets(octets) => (Remaining::Octets(octets), Frames::Plain),
+            BodyLength::Chunked => (Remaining::chunked(), Frames::Chunked),
+        };
+        let mut inflow = Inflow::new(&client.peer, &mut client.buffer, remaining);
+        let patience = Patience {
+            stall: self.shared.limits.stall,
+            cancel: &self.shared.cut,
+        };
+        let mut relay = Relay {
+            from: &mut inflow,
+            to: &self.origin.peer,
+            out: self.out,
+            frames,
+            patience: &patience,
+            pace: None,
+            heeds_answers: true,
+            sent: 0,
+        };
+        let relayed = relay.run();
+        inflow.compact();
+        match relayed {
+            Ok(()) => Ok(()),
+            // It has answered before it had everything, or closed after that.
+            Err(Broken::Answered | Broken::Sink(net::Error::System { .. })) => {
+                self.is_request_whole = false;
+                Ok(())
+            }
+            Err(Broken::Sink(error)) => Err(Trouble::Final(self.broken(&error))),
+            Err(Broken::Invalid) => Err(Trouble::Final(Failure::refusal(crate::http::Refusal {
+                status: 400,
+                why: "the chunks of the request's body are not valid",
+            }))),
+            Err(Broken::Incomplete) => Err(Trouble::Final(Failure::gone())),
+            Err(Broken::Source(net::Error::TimedOut(_))) => {
+                Err(Trouble::Final(Failure::refusal(crate::http::Refusal {
+                    status: 408,
+                    why: "the request's body stopped coming",
+                })))
+            }
+            Err(Broken::Source(_)) => Err(Trouble::Final(Failure::gone())),
+        }
+    }
+
+    fn read_final_head(&mut self, since: Instant) -> Result<Range<usize>, Trouble> {
+        let deadline = since + self.shared.limits.answer_time;
+        for _ in 0..INTERIM_MAX {
+            let (head, status) = self.read_head(deadline)?;
+            let is_upgrade = status == 101 && self.question.plan.upgrade.is_some();
+            match status {
+                101 if !is_upgrade => {
+                    let why = "it changes to a protocol nobody asked for";
+                    return Err(self.invalid(why));
+                }
+                100 | 102..200 => self.relay_interim(head, status)?,
+                _ => return Ok(head),
+            }
+        }
+        Err(self.invalid("there are too many interim answers"))
+    }
+
+    /// A head at the front of the origin's buffer, which stays there.
+    fn read_head(&mut self, deadline: Instant) -> Result<(Range<usize>, u16), Trouble> {
+        let mut scan = Scan::default();
+        loop {
+            let found = scan.find(&self.origin.buffer, HEAD_OCTETS_MAX);
+            if let Some(head) = found.map_err(|refusal| self.invalid(refusal.why))? {
+                let parsed = parse_response(&self.origin.buffer[head.clone()]);
+                let status = parsed.map_err(|refusal| self.invalid(refusal.why))?.status;
+                return Ok((head, status));
+            }
+            let Origin { peer, buffer, .. } = &mut *self.origin;
+            match peer.receive(buffer, PIECE_OCTETS, deadline, &self.shared.cut) {
+                Ok(1..) => {}
+                Ok(_) if self.origin.buffer.is_empty() => {
+                    let failure = Failure::closed(&self.origin.route.host);
+                    return Err(Trouble::Stale(failure));
+                }
+                Ok(_) => return Err(self.invalid("it ends within the header section")),
+                Err(net::Error::TimedOut(_)) => return Err(self.silent()),
+                Err(error) if self.origin.buffer.is_empty() => {
+                    return Err(Trouble::Stale(self.broken(&error)));
+                }
+                Err(error) => return Err(Trouble::Final(self.broken(&error))),
+            }
+        }
+    }
+
+    /// RFC 9110 section 15.2: to whoever knows what that is.
+    fn relay_interim(&mut self, head: Range<usize>, status: u16) -> Result<(), Trouble> {
+        let head = take_head(&mut self.origin.buffer, head);
+        let Some(client) = self.client.as_deref_mut() else {
+            return Ok(());
+        };
+        let is_known = self.question.request.head.version == crate::http::Version::Http11
+            && (status != 100 || self.question.request.expects_continue);
+        let Ok(parsed) = parse_response(&head) else {
+            return Ok(());
+        };
+        if is_known {
+            let mut interim = Vec::new();
+            write_status_line(&mut interim, parsed.status, parsed.reason);
+            for field in super::rewrite::end_to_end(&parsed.fields) {
+                super::rewrite::line(&mut interim, field.name, field.value);
+            }
+            interim.extend_from_slice(b"\r\n");
+            let stall = self.shared.limits.stall;
+            let sent = client.peer.send_all(&interim, stall, &self.shared.cut);
+            sent.map_err(|_| Trouble::Final(Failure::gone()))?;
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, why: &str) -> Trouble {
+        Trouble::Final(Failure::invalid(&self.origin.route.host, why))
+    }
+
+    fn silent(&self) -> Trouble {
+        let seconds = self.shared.limits.answer_time.as_secs_f64();
+        Trouble::Final(Failure::silent(&self.origin.route.host, seconds))
+    }
+
+    fn broken(&self, error: &net::Error) -> Failure {
+        let host = &self.origin.route.host;
+        Failure::broken(host, error)
+    }
+}

@@ -1,0 +1,413 @@
+//! A response on its way into the cache, and to the client at the same time. The origin is read
+//! as fast as it sends: what a slow client has not taken yet waits in the file, so that others
+//! who want the same do not wait for him.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::cache::{Cache, Prepared};
+use super::exchange::{After, Begun, Turn};
+use super::failure::Failure;
+use super::faults::Fault;
+use super::fetch::Fetched;
+use super::flight::{Arriving, Passenger, Pilot, Stage};
+use super::relay::{Broken, Inflow};
+use super::rewrite::{Framing, write_trailers};
+use super::serving::read_piece;
+use super::shared::Shared;
+use super::store::{Meta, Writer};
+use super::target::Target;
+use crate::cancel::{Wake, poll_until};
+use crate::http::body::Remaining;
+use crate::http::{Version, chunked, response};
+use crate::net::peer::Peer;
+use crate::{clock, net};
+
+/// Framed and waiting for the client.
+const OUT_OCTETS_MAX: usize = 64 << 10;
+/// Without a client, and nobody else who waits, this much of the rest is worth fetching.
+const REST_OCTETS_MAX: u64 = 1 << 20;
+
+/// Delivers and stores an answer.
+pub(super) fn fill(
+    turn: &mut Turn,
+    cache: &Cache,
+    fetched: Fetched,
+    meta: Meta,
+    pilot: Option<Pilot>,
+    target: &Target,
+    fault: &Fault,
+) -> Result<After, Failure> {
+    // A limited rate is kept by the relay.
+    let writer = match fault.rate {
+        None => cache.store.write(meta.clone()),
+        Some(_) => None,
+    };
+    let Some(writer) = writer else {
+        drop(pilot);
+        return turn.deliver(fetched, target, fault);
+    };
+    begin(pilot.as_ref(), &writer, meta, &fetched);
+    let Begun {
+        framing,
+        persistence,
+        remaining,
+        origin_persists,
+    } = turn.begin_answer(&fetched, target)?;
+    let mut origin = fetched.origin;
+    let mut filling = Filling {
+        shared: turn.shared,
+        inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
+        file: Arc::clone(writer.file()),
+        length: 0,
+        writer: Some(writer),
+        pilot,
+        client: Some(&turn.client.peer),
+        framing,
+        out: std::mem::take(turn.out),
+        handed: 0,
+    };
+    let filled = filling.run();
+    filling.inflow.compact();
+    turn.note.octets = filling.handed;
+    turn.shared.tally.count_fetched(filling.length);
+    *turn.out = std::mem::take(&mut filling.out);
+    drop(filling);
+    match filled {
+        Ok(has_client) => {
+            if origin_persists {
+                turn.keep_origin(origin);
+            }
+            Ok(match has_client {
+                true => turn.after(persistence),
+                false => After::Close,
+            })
+        }
+        Err(broken) => Ok(turn.broken(&broken, framing)),
+    }
+}
+
+/// Stores an answer that no client waits for.
+pub(super) fn fill_unseen(
+    shared: &Shared,
+    cache: &Cache,
+    fetched: Fetched,
+    meta: Meta,
+    pilot: Pilot,
+) {
+    let Some(writer) = cache.store.write(meta.clone()) else {
+        return;
+    };
+    begin(Some(&pilot), &writer, meta, &fetched);
+    let remaining = match fetched.length {
+        response::BodyLength::Octets(octets) => Remaining::Octets(octets),
+        response::BodyLength::Chunked => Remaining::chunked(),
+        response::BodyLength::UntilClose => Remaining::UntilClose,
+    };
+    let mut origin = fetched.origin;
+    let mut filling = Filling {
+        shared,
+        inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
+        file: Arc::clone(writer.file()),
+        length: 0,
+        writer: Some(writer),
+        pilot: Some(pilot),
+        client: None,
+        framing: Framing::None,
+        out: Vec::new(),
+        handed: 0,
+    };
+    let _ = filling.run();
+    shared.tally.count_fetched(filling.length);
+}
+
+fn begin(pilot: Option<&Pilot>, writer: &Writer<Prepared>, meta: Meta, fetched: &Fetched) {
+    let announced = match fetched.length {
+        response::BodyLength::Octets(octets) => Some(octets),
+        response::BodyLength::Chunked | response::BodyLength::UntilClose => None,
+    };
+    if let Some(pilot) = pilot {
+        pilot.begin(Arriving {
+            meta,
+            file: Arc::clone(writer.file()),
+            announced,
+        });
+    }
+}
+
+struct Filling<'f, 'a, 'p> {
+    shared: &'f Shared,
+    inflow: Inflow<'a>,
+    /// Until all of it is stored.
+    writer: Option<Writer<Prepared>>,
+    file: Arc<File>,
+    /// Of the body, in the file.
+    length: u64,
+    pilot: Option<Pilot<'p>>,
+    /// Until he goes.
+    client: Option<&'f Peer>,
+    framing: Framing,
+    /// For the client: the head at first, then the body with its framing.
+    out: Vec<u8>,
+    /// Of the body, in `out` or sent.
+    handed: u64,
+}
+
+impl Filling<'_, '_, '_> {
+    /// Whether the client got all of it.
+    fn run(&mut self) -> Result<bool, Broken> {
+        let mut stalls_at = clock::now() + self.shared.limits.stall;
+        loop {
+            if self.take()? {
+                stalls_at = clock::now() + self.shared.limits.stall;
+            }
+            if self.inflow.is_over {
+                break;
+            }
+            self.send_now();
+            if self.client.is_none() && !self.is_worth_it() {
+                return Ok(false);
+            }
+            self.receive(stalls_at)?;
+        }
+        // Stored before its last octet is sent: whoever asks after that finds it.
+        if let Some(entry) = self.writer.take().and_then(Writer::commit)
+            && let Some(pilot) = self.pilot.take()
+        {
+            pilot.land(entry);
+        }
+        self.finish()
+    }
+
+    /// Stores what has come, and hands it to the client if he has all before it.
+    fn take(&mut self) -> Result<bool, Broken> {
+        let before = self.length;
+        loop {
+            let data = self.inflow.take()?;
+            if data.is_empty() {
+                break;
+            }
+            let octets = data.len() as u64;
+            let stored = self.writer.as_mut().map(|writer| writer.append(data));
+            if !matches!(stored, Some(Ok(()))) {
+                let data = data.to_vec();
+                self.pass_by(&data)?;
+                continue;
+            }
+            let is_up_to_date = self.handed == self.length;
+            self.length += octets;
+            if is_up_to_date && self.out.len() < OUT_OCTETS_MAX && self.client.is_some() {
+                self.handed += octets;
+                frame(self.framing, data, &mut self.out);
+            }
+        }
+        if let Some(pilot) = &self.pilot
+            && self.length > before
+        {
+            pilot.advance(self.length);
+        }
+        Ok(self.length > before)
+    }
+
+    /// The disk is full, or this is larger than the cache wants: only the client gets it.
+    fn pass_by(&mut self, data: &[u8]) -> Result<(), Broken> {
+        (self.writer, self.pilot) = (None, None);
+        let Some(client) = self.client else {
+            return Ok(());
+        };
+        self.catch_up(client)?;
+        frame(self.framing, data, &mut self.out);
+        self.length += data.len() as u64;
+        self.handed = self.length;
+        let (stall, cut) = (self.shared.limits.stall, &self.shared.cut);
+        client
+            .send_all(&self.out, stall, cut)
+            .map_err(Broken::Sink)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// What the client takes without waiting.
+    fn send_now(&mut self) {
+        let Some(client) = self.client else { return };
+        loop {
+            if self.out.is_empty() && self.refill().is_err() {
+                self.client = None;
+                return;
+            }
+            match client.send_now(&self.out) {
+                Ok(0) => return,
+                Ok(sent) => {
+                    self.out.drain(..sent);
+                }
+                Err(_) => {
+                    self.client = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gets from the file what the client was too slow for.
+    fn refill(&mut self) -> std::io::Result<()> {
+        let left = usize::try_from(self.length - self.handed).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(());
+        }
+        let mut piece = Vec::new();
+        let octets = left.min(OUT_OCTETS_MAX);
+        let read = read_piece(&self.file, self.handed, octets, &mut piece)?;
+        self.handed += read as u64;
+        frame(self.framing, &piece, &mut self.out);
+        Ok(())
+    }
+
+    /// Whether to go on without the client.
+    fn is_worth_it(&self) -> bool {
+        let is_short = match &self.inflow.remaining {
+            Remaining::Octets(left) => *left <= REST_OCTETS_MAX.max(self.length),
+            Remaining::Chunked(_) | Remaining::UntilClose => false,
+        };
+        if self.writer.is_none() {
+            return false;
+        }
+        let waits = |pilot: &Pilot| pilot.has_passengers();
+        is_short || self.framing == Framing::None || self.pilot.as_ref().is_some_and(waits)
+    }
+
+    /// Waits until the origin has sent more, or the client takes more.
+    fn receive(&mut self, stalls_at: Instant) -> Result<(), Broken> {
+        let client = self.client.filter(|_| !self.out.is_empty());
+        let Some(client) = client else {
+            return self.inflow.fill(stalls_at, &self.shared.cut);
+        };
+        let origin = self.inflow.peer;
+        let mut fds = [
+            PollFd::new(self.shared.cut.as_fd(), PollFlags::POLLIN),
+            PollFd::new(origin.as_fd(), PollFlags::POLLIN),
+            PollFd::new(client.as_fd(), PollFlags::POLLOUT),
+        ];
+        let wake = poll_until(&mut fds, Some(stalls_at));
+        if self.shared.cut.is_cancelled() {
+            return Err(Broken::Source(net::Error::Cancelled));
+        }
+        if wake == Ok(Wake::TimedOut) {
+            let text = format!("{} does not answer", origin.address);
+            return Err(Broken::Source(net::Error::TimedOut(text)));
+        }
+        self.inflow.compact();
+        let octets = self.inflow.piece();
+        match origin.receive_now(self.inflow.buffer, octets) {
+            Ok(Some(0)) => self.inflow.ended(),
+            Ok(_) => Ok(()),
+            Err(error) => Err(Broken::Source(origin.cannot_receive(error))),
+        }
+    }
+
+    /// The rest for the client, who may take his time now.
+    fn finish(&mut self) -> Result<bool, Broken> {
+        let Some(client) = self.client else {
+            return Ok(false);
+        };
+        self.catch_up(client)?;
+        if self.framing == Framing::Chunked {
+            self.out.extend_from_slice(b"0\r\n");
+            write_trailers(&mut self.out, self.inflow.remaining.trailer_lines());
+            self.out.extend_from_slice(b"\r\n");
+        }
+        let (stall, cut) = (self.shared.limits.stall, &self.shared.cut);
+        client
+            .send_all(&self.out, stall, cut)
+            .map_err(Broken::Sink)?;
+        Ok(true)
+    }
+
+    /// What is in the file is in `out` or sent.
+    fn catch_up(&mut self, client: &Peer) -> Result<(), Broken> {
+        let (stall, cut) = (self.shared.limits.stall, &self.shared.cut);
+        while self.handed < self.length {
+            client
+                .send_all(&self.out, stall, cut)
+                .map_err(Broken::Sink)?;
+            self.out.clear();
+            let refilled = self.refill();
+            refilled.map_err(|error| Broken::Sink(client.cannot_send(error)))?;
+        }
+        Ok(())
+    }
+}
+
+fn frame(framing: Framing, data: &[u8], out: &mut Vec<u8>) {
+    match framing {
+        Framing::Chunked => chunked::frame(data, out),
+        Framing::Octets(_) | Framing::UntilClose | Framing::None => out.extend_from_slice(data),
+    }
+}
+
+/// Delivers what somebody else is storing, as far as he is.
+pub(super) fn ride(
+    turn: &mut Turn,
+    passenger: &Passenger,
+    arriving: &Arriving,
+    target: &Target,
+) -> Result<After, Failure> {
+    let is_http10 = turn.request.head.version == Version::Http10;
+    let framing = match arriving.announced {
+        Some(octets) => Framing::Octets(octets),
+        None if is_http10 => Framing::UntilClose,
+        None => Framing::Chunked,
+    };
+    let persistence = turn.begin_stored(&arriving.meta, target, framing);
+    let carried = carry(turn, passenger, arriving, framing);
+    match carried {
+        Ok(()) => Ok(turn.after(persistence)),
+        Err(broken) => Ok(turn.broken(&broken, framing)),
+    }
+}
+
+fn carry(
+    turn: &mut Turn,
+    passenger: &Passenger,
+    arriving: &Arriving,
+    framing: Framing,
+) -> Result<(), Broken> {
+    let (stall, cut) = (turn.shared.limits.stall, &turn.shared.cut);
+    let client = &turn.client.peer;
+    let mut at = 0;
+    loop {
+        let is_more = |stage: &Stage| match stage {
+            Stage::Arriving(_, written) => *written > at,
+            Stage::Asking | Stage::Landed(_) | Stage::GivenUp => true,
+        };
+        let (written, is_over) = match passenger.wait(is_more, clock::now() + stall, cut) {
+            Stage::Arriving(_, written) => (written, false),
+            Stage::Landed(entry) => (entry.length, true),
+            Stage::Asking | Stage::GivenUp => return Err(Broken::Incomplete),
+        };
+        while at < written {
+            let octets = usize::try_from(written - at).unwrap_or(usize::MAX);
+            let mut piece = Vec::new();
+            let read = read_piece(&arriving.file, at, octets.min(OUT_OCTETS_MAX), &mut piece);
+            match read {
+                Ok(count @ 1..) => at += count as u64,
+                Ok(_) | Err(_) => return Err(Broken::Incomplete),
+            }
+            frame(framing, &piece, turn.out);
+            client
+                .send_all(turn.out, stall, cut)
+                .map_err(Broken::Sink)?;
+            turn.out.clear();
+            turn.note.octets = at;
+        }
+        if is_over {
+            if framing == Framing::Chunked {
+                turn.out.extend_from_slice(chunked::LAST);
+            }
+            return client.send_all(turn.out, stall, cut).map_err(Broken::Sink);
+        }
+    }
+}

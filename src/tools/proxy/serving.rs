@@ -1,0 +1,283 @@
+//! A stored response on its way to a client: the whole of it, a range, or that nothing changed.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+
+use super::cache::{Cache, Stored, fields_of};
+use super::exchange::{After, NAME, Turn};
+use super::failure::Failure;
+use super::faults::{Fault, Pace};
+use super::rewrite::{
+    Framing, line, write_fenced, write_framing, write_persistence, write_status_line,
+};
+use super::store::Body;
+use super::tally::Outcome;
+use super::target::{Form, Target};
+use crate::clock;
+use crate::http::caching::cache_status::{self, CacheStatus};
+use crate::http::condition::{self, Validators};
+use crate::http::head::{Field, Fields};
+use crate::http::{range, reason};
+use crate::net;
+
+/// Sent between two looks at the clock where the rate is limited.
+const PACED_OCTETS: u64 = 4 << 10;
+/// A call of the kernel moves no more than that.
+const SENDFILE_OCTETS_MAX: u64 = 1 << 30;
+
+/// How a stored response came to be an answer.
+pub(super) struct Served<'s> {
+    pub(super) age: Duration,
+    pub(super) outcome: Outcome,
+    pub(super) status: cache_status::Outcome,
+    /// Seconds it stays fresh, or below zero has not been.
+    pub(super) ttl: i64,
+    pub(super) detail: Option<&'s str>,
+}
+
+/// What of the response is sent.
+enum Part {
+    Whole,
+    Range(Range<u64>),
+    NotModified,
+    Unsatisfiable,
+}
+
+/// `None`: what was stored is gone, or damaged, and has to be fetched.
+pub(super) fn serve(
+    turn: &mut Turn,
+    cache: &Cache,
+    entry: &Arc<Stored>,
+    target: &Target,
+    fault: &Fault,
+    served: &Served,
+) -> Result<Option<After>, Failure> {
+    let Ok(body) = entry.body() else {
+        return Ok(None);
+    };
+    cache.store.touch(entry);
+    let part = part(turn, cache, entry);
+    let sent = match &part {
+        Part::Whole => 0..entry.length,
+        Part::Range(range) => range.clone(),
+        Part::NotModified | Part::Unsatisfiable => 0..0,
+    };
+    let framing = match part {
+        Part::NotModified => Framing::None,
+        Part::Whole | Part::Range(_) | Part::Unsatisfiable => {
+            Framing::Octets(sent.end - sent.start)
+        }
+    };
+    let persistence = turn.persistence_with(framing);
+    turn.out.clear();
+    write_head(turn, cache, entry, target, &part);
+    line(
+        turn.out,
+        b"Age",
+        served.age.as_secs().to_string().as_bytes(),
+    );
+    let status = CacheStatus {
+        by: NAME,
+        outcome: served.status,
+        ttl: Some(served.ttl),
+        detail: served.detail,
+    };
+    line(turn.out, b"Cache-Status", status.to_string().as_bytes());
+    write_framing(turn.out, &Fields::default(), framing);
+    write_persistence(turn.out, persistence);
+    turn.out.extend_from_slice(b"\r\n");
+    turn.is_answered = true;
+    turn.note.outcome = served.outcome;
+    let sent = if turn.request.head.method == b"HEAD" {
+        0..0
+    } else {
+        sent
+    };
+    turn.note.octets = sent.end - sent.start;
+    let pace = fault.rate.map(|rate| Pace::new(rate, clock::now()));
+    match send(turn, &body, sent, pace) {
+        Ok(()) => Ok(Some(turn.after(persistence))),
+        Err(_) => Ok(Some(After::Close)),
+    }
+}
+
+fn part(turn: &Turn, cache: &Cache, entry: &Stored) -> Part {
+    let terms = &cache.prepared(entry).terms;
+    let request = &turn.request.head.fields;
+    let validators = Validators {
+        etag: terms.etag.as_deref(),
+        last_modified: terms.last_modified,
+    };
+    if entry.meta.status != 200 {
+        return Part::Whole;
+    }
+    match condition::evaluate(request, true, Some(&validators)) {
+        condition::Outcome::NotModified => Part::NotModified,
+        condition::Outcome::Proceed { range: true } if turn.request.head.method == b"GET" => {
+            match range::parse(request.first("range"), entry.length) {
+                range::Ranges::Unsatisfiable => Part::Unsatisfiable,
+                // Several would make a message of its own kind; all of it is an answer, too.
+                range::Ranges::Parts(mut parts) if parts.len() == 1 => Part::Range(parts.remove(0)),
+                range::Ranges::Parts(_) | range::Ranges::Whole => Part::Whole,
+            }
+        }
+        // RFC 9111 section 4.3.2: the other conditions are for the origin, and do not get here.
+        condition::Outcome::Proceed { .. } | condition::Outcome::PreconditionFailed => Part::Whole,
+    }
+}
+
+fn write_head(turn: &mut Turn, cache: &Cache, entry: &Stored, target: &Target, part: &Part) {
+    let is_fenced = target.form == Form::Path;
+    turn.note.status = match part {
+        Part::Whole => entry.meta.status,
+        Part::Range(_) => 206,
+        Part::NotModified => 304,
+        Part::Unsatisfiable => 416,
+    };
+    let status = turn.note.status;
+    let out = &mut *turn.out;
+    if let (Part::Whole, false) = (part, is_fenced) {
+        out.extend_from_slice(&cache.prepared(entry).head);
+        return;
+    }
+    match part {
+        Part::Whole => write_status_line(out, status, entry.meta.reason.as_bytes()),
+        _ => write_status_line(out, status, reason(status).as_bytes()),
+    }
+    for field in &fields_of(&entry.meta).0 {
+        match (part, is_fenced) {
+            (Part::NotModified | Part::Unsatisfiable, _) if describes_content(field) => {}
+            (_, true) => write_fenced(out, field, target),
+            (_, false) => line(out, field.name, field.value),
+        }
+    }
+    if is_fenced {
+        super::rewrite::write_fence(out);
+    }
+    match part {
+        Part::Range(range) => {
+            let value = range::content_range(range, entry.length);
+            line(out, b"Content-Range", value.as_bytes());
+        }
+        Part::Unsatisfiable => {
+            line(
+                out,
+                b"Content-Range",
+                range::unsatisfied(entry.length).as_bytes(),
+            );
+        }
+        Part::Whole | Part::NotModified => {}
+    }
+}
+
+/// RFC 9110 section 15.4.5: a 304 leaves out what it does not need for updating a cache.
+fn describes_content(field: &Field) -> bool {
+    let is = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
+    is(b"content-type")
+        || is(b"content-encoding")
+        || is(b"content-language")
+        || is(b"content-range")
+}
+
+fn send(
+    turn: &mut Turn,
+    body: &Body,
+    range: Range<u64>,
+    pace: Option<Pace>,
+) -> Result<(), net::Error> {
+    let (peer, stall, cut) = (
+        &turn.client.peer,
+        turn.shared.limits.stall,
+        &turn.shared.cut,
+    );
+    if let Some(mut pace) = pace {
+        peer.send_all(turn.out, stall, cut)?;
+        let mut at = range.start;
+        while at < range.end {
+            let next = range.end.min(at + PACED_OCTETS);
+            send_part(turn, body, at..next, &[])?;
+            let now = clock::now();
+            pace.on_sent(next - at, now);
+            cut.sleep_until(now + pace.wait(now))?;
+            at = next;
+        }
+        return Ok(());
+    }
+    let head = std::mem::take(turn.out);
+    let sent = send_part(turn, body, range, &head);
+    *turn.out = head;
+    sent
+}
+
+fn send_part(turn: &Turn, body: &Body, range: Range<u64>, head: &[u8]) -> Result<(), net::Error> {
+    let (peer, stall, cut) = (
+        &turn.client.peer,
+        turn.shared.limits.stall,
+        &turn.shared.cut,
+    );
+    match body {
+        Body::Memory(octets) => {
+            let index = |at| usize::try_from(at).unwrap_or(usize::MAX).min(octets.len());
+            peer.send_both(
+                head,
+                &octets[index(range.start)..index(range.end)],
+                stall,
+                cut,
+            )
+        }
+        Body::File(file) => {
+            peer.send_all(head, stall, cut)?;
+            send_file(turn, file, range)
+        }
+    }
+}
+
+/// The kernel moves the octets from the file itself.
+pub(super) fn send_file(turn: &Turn, file: &File, range: Range<u64>) -> Result<(), net::Error> {
+    let (peer, stall, cut) = (
+        &turn.client.peer,
+        turn.shared.limits.stall,
+        &turn.shared.cut,
+    );
+    let mut at = range.start;
+    while at < range.end {
+        let count = (range.end - at).min(SENDFILE_OCTETS_MAX);
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        match rustix::fs::sendfile(peer, file, Some(&mut at), count) {
+            Ok(1..) => {}
+            // The file is shorter than it was: nothing can be sent in its place.
+            Ok(_) => return Err(peer.cannot_send(ErrorKind::UnexpectedEof.into())),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock => {
+                    peer.wait(PollFlags::POLLOUT, clock::now() + stall, cut)?
+                }
+                _ => return Err(peer.cannot_send(error.into())),
+            },
+        }
+        if cut.is_cancelled() {
+            return Err(net::Error::Cancelled);
+        }
+    }
+    Ok(())
+}
+
+/// Appends a piece of a file; less than wanted only at its end.
+pub(super) fn read_piece(
+    file: &File,
+    at: u64,
+    octets: usize,
+    out: &mut Vec<u8>,
+) -> std::io::Result<usize> {
+    let start = out.len();
+    out.resize(start + octets, 0);
+    let read = file.read_at(&mut out[start..], at);
+    out.truncate(start + *read.as_ref().unwrap_or(&0));
+    read
+}

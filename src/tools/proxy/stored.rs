@@ -1,0 +1,530 @@
+//! Whether a request is answered from the cache: RFC 9111 section 4, with what RFC 5861 adds.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::cache::{Cache, Found, Stored, fields_of};
+use super::exchange::{After, NAME, Turn, plan_for};
+use super::failure::Failure;
+use super::faults::Fault;
+use super::fetch::{Fetched, Question, fetch};
+use super::filling;
+use super::flight::{Passenger, Pilot, Role, Stage};
+use super::rewrite::line;
+use super::serving::{Served, serve};
+use super::shared::Shared;
+use super::store::Meta;
+use super::tally::Outcome;
+use super::target::{self, Purpose, Target};
+use super::upstream::Visitor;
+use crate::clock;
+use crate::http::caching::cache_status::{self, CacheStatus, ErrorType, ForwardReason};
+use crate::http::caching::directives::RequestDirectives;
+use crate::http::caching::freshening::{freshen, may_freshen};
+use crate::http::caching::freshness::{Reason, Reuse};
+use crate::http::caching::vary;
+use crate::http::head::{Fields, parse_request};
+use crate::http::request::{self, BodyLength, Request};
+
+/// `None`: it is forwarded, and its answer is not stored.
+pub(super) fn answer(
+    turn: &mut Turn,
+    target: &Target,
+    fault: &Fault,
+) -> Result<Option<After>, Failure> {
+    let shared = Arc::clone(turn.shared);
+    let Some(cache) = &shared.cache else {
+        return Ok(None);
+    };
+    if let Some(reason) = passes_by(turn.request) {
+        turn.cache_status = Some(forwarded(reason, None, false, false));
+        return Ok(None);
+    }
+    let url = turn.note.url.clone();
+    let visit = Visit {
+        cache,
+        target,
+        fault,
+        url: &url,
+    };
+    visit.answer(turn)
+}
+
+/// Why the cache has nothing to do with a request.
+fn passes_by(request: &Request) -> Option<ForwardReason> {
+    let head = &request.head;
+    if head.method != b"GET" && head.method != b"HEAD" {
+        return Some(ForwardReason::Method);
+    }
+    // RFC 9111 section 4.3.2: these conditions are for the origin.
+    let for_origin = ["if-match", "if-unmodified-since"];
+    let is_for_origin = for_origin
+        .iter()
+        .any(|name| head.fields.first(name).is_some());
+    (request.body != BodyLength::None || is_for_origin).then_some(ForwardReason::Bypass)
+}
+
+fn forwarded(reason: ForwardReason, status: Option<u16>, stored: bool, collapsed: bool) -> String {
+    let outcome = cache_status::Outcome::Forwarded {
+        reason,
+        status,
+        stored,
+        collapsed,
+    };
+    CacheStatus {
+        by: NAME,
+        outcome,
+        ttl: None,
+        detail: None,
+    }
+    .to_string()
+}
+
+/// One request at the cache.
+struct Visit<'v> {
+    cache: &'v Cache,
+    target: &'v Target<'v>,
+    fault: &'v Fault,
+    url: &'v str,
+}
+
+/// What is stored and needs the origin's word.
+struct Old {
+    entry: Arc<Stored>,
+    age: Duration,
+    past: Duration,
+    on_error: bool,
+    reason: Reason,
+}
+
+impl Visit<'_> {
+    fn answer(&self, turn: &mut Turn) -> Result<Option<After>, Failure> {
+        let fields = &turn.request.head.fields;
+        let found = self.cache.find(self.url, fields, clock::both().1);
+        let only_if_cached = RequestDirectives::parse(fields).only_if_cached;
+        let (old, reason) = match found {
+            Found::Entry(entry, reuse) => match self.reuse(turn, entry, reuse)? {
+                Reused::Answered(after) => return Ok(Some(after)),
+                Reused::Old(old) => {
+                    let reason = match old.reason {
+                        Reason::Expired => ForwardReason::Stale,
+                        _ => ForwardReason::Request,
+                    };
+                    (Some(old), reason)
+                }
+                Reused::Gone => (None, ForwardReason::UriMiss),
+            },
+            Found::Nothing => (None, ForwardReason::UriMiss),
+            Found::OtherVariants(_) => (None, ForwardReason::VaryMiss),
+        };
+        if only_if_cached || self.cache.is_offline {
+            return Err(nothing_stored(self.cache.is_offline));
+        }
+        turn.note.outcome = Outcome::Miss;
+        self.forward(turn, old, reason)
+    }
+
+    fn reuse(&self, turn: &mut Turn, entry: Arc<Stored>, reuse: Reuse) -> Result<Reused, Failure> {
+        let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+        let (outcome, age, ttl, detail) = match reuse {
+            Reuse::Fresh { age, left } => (Outcome::Hit, age, seconds(left), None),
+            Reuse::StaleAccepted { age, past } => {
+                (Outcome::Stale, age, -seconds(past), Some("max-stale"))
+            }
+            Reuse::StaleWhileRevalidate { age, past } => {
+                self.revalidate_in_background(turn);
+                (
+                    Outcome::Stale,
+                    age,
+                    -seconds(past),
+                    Some("stale-while-revalidate"),
+                )
+            }
+            Reuse::Stale { age, past, .. } if self.cache.is_offline => {
+                (Outcome::Stale, age, -seconds(past), Some("offline"))
+            }
+            Reuse::Stale {
+                age,
+                past,
+                on_error,
+                reason,
+            } => {
+                return Ok(Reused::Old(Old {
+                    entry,
+                    age,
+                    past,
+                    on_error,
+                    reason,
+                }));
+            }
+            Reuse::Unsatisfiable => return Err(nothing_stored(false)),
+        };
+        let served = Served {
+            age,
+            outcome,
+            status: cache_status::Outcome::Hit,
+            ttl,
+            detail,
+        };
+        let answered = serve(turn, self.cache, &entry, self.target, self.fault, &served)?;
+        Ok(answered.map_or(Reused::Gone, Reused::Answered))
+    }
+
+    /// Asks the origin, alone or for a crowd.
+    fn forward(
+        &self,
+        turn: &mut Turn,
+        old: Option<Old>,
+        reason: ForwardReason,
+    ) -> Result<Option<After>, Failure> {
+        let mut pilot = None;
+        if self.is_collapsible(turn) {
+            match self.cache.flights.join(self.url) {
+                Role::Passenger(passenger) => {
+                    if let Some(after) = self.ride(turn, &passenger)? {
+                        return Ok(Some(after));
+                    }
+                }
+                Role::Pilot(first) => {
+                    // Another one may have landed since we looked.
+                    let fields = &turn.request.head.fields;
+                    let found = self.cache.find(self.url, fields, clock::both().1);
+                    if let Found::Entry(entry, reuse @ Reuse::Fresh { .. }) = found
+                        && let Reused::Answered(after) = self.reuse(turn, entry, reuse)?
+                    {
+                        return Ok(Some(after));
+                    }
+                    pilot = Some(first);
+                }
+            }
+        }
+        let is_get = turn.request.head.method == b"GET";
+        match old.filter(|_| is_get) {
+            Some(old) => self.validate(turn, old, reason, pilot),
+            None => {
+                let plan = turn.plan(self.target);
+                let fetched = turn.ask(self.target, plan)?;
+                self.take(turn, fetched, reason, pilot).map(Some)
+            }
+        }
+    }
+
+    /// A request that others could have sent just so.
+    fn is_collapsible(&self, turn: &Turn) -> bool {
+        let fields = &turn.request.head.fields;
+        let own = [
+            "authorization",
+            "range",
+            "if-none-match",
+            "if-modified-since",
+            "if-range",
+            "cache-control",
+            "pragma",
+        ];
+        turn.request.head.method == b"GET"
+            && own.iter().all(|name| fields.first(name).is_none())
+            && self.cache.is_shared(self.url, clock::now())
+    }
+
+    /// RFC 9111 section 4.3.
+    fn validate(
+        &self,
+        turn: &mut Turn,
+        old: Old,
+        reason: ForwardReason,
+        pilot: Option<Pilot>,
+    ) -> Result<Option<After>, Failure> {
+        let conditions = self.cache.prepared(&old.entry).terms.conditions();
+        let mut plan = turn.plan(self.target);
+        plan.conditions = (!conditions.is_empty()).then_some(&conditions);
+        let fetched = match turn.ask(self.target, plan) {
+            Ok(fetched) => fetched,
+            Err(failure) if old.on_error && failure.kind != ErrorType::HttpRequestError => {
+                turn.shared.tally.count_error(failure.kind);
+                return self.serve_stale(turn, &old, failure);
+            }
+            Err(failure) => return Err(failure),
+        };
+        let status = fetched.parsed()?.status;
+        if status == 304 && !conditions.is_empty() {
+            return self.freshened(turn, &old, fetched, reason, pilot);
+        }
+        if status >= 500 && old.on_error {
+            let failure = Failure::new(ErrorType::DestinationUnavailable, "")
+                .why(format!("the origin answered {status}"));
+            return self.serve_stale(turn, &old, failure);
+        }
+        self.take(turn, fetched, reason, pilot).map(Some)
+    }
+
+    fn serve_stale(
+        &self,
+        turn: &mut Turn,
+        old: &Old,
+        failure: Failure,
+    ) -> Result<Option<After>, Failure> {
+        let served = Served {
+            age: old.age,
+            outcome: Outcome::Stale,
+            status: cache_status::Outcome::Hit,
+            ttl: -i64::try_from(old.past.as_secs()).unwrap_or(i64::MAX),
+            detail: Some("stale-if-error"),
+        };
+        let answered = serve(
+            turn,
+            self.cache,
+            &old.entry,
+            self.target,
+            self.fault,
+            &served,
+        )?;
+        answered.map(Some).ok_or(failure)
+    }
+
+    /// The origin says that what is stored is still right.
+    fn freshened(
+        &self,
+        turn: &mut Turn,
+        old: &Old,
+        fetched: Fetched,
+        reason: ForwardReason,
+        pilot: Option<Pilot>,
+    ) -> Result<Option<After>, Failure> {
+        let fresh = self.freshen(&old.entry, &fetched)?;
+        let persists = super::exchange::persists_response(&fetched)?;
+        if persists {
+            turn.keep_origin(fetched.origin);
+        }
+        let Some(entry) = fresh else {
+            // It answers for something else than is stored: that is of no use.
+            self.cache.store.remove(&old.entry);
+            let plan = turn.plan(self.target);
+            let fetched = turn.ask(self.target, plan)?;
+            return self.take(turn, fetched, reason, pilot).map(Some);
+        };
+        if let Some(pilot) = pilot {
+            pilot.land(Arc::clone(&entry));
+        }
+        let reuse = self
+            .cache
+            .prepared(&entry)
+            .terms
+            .reuse(&Fields::default(), clock::both().1);
+        let (age, ttl) = match reuse {
+            Reuse::Fresh { age, left } => (age, left.as_secs()),
+            _ => (Duration::ZERO, 0),
+        };
+        let served = Served {
+            age,
+            outcome: Outcome::Validated,
+            status: cache_status::Outcome::Forwarded {
+                reason,
+                status: Some(304),
+                stored: true,
+                collapsed: false,
+            },
+            ttl: i64::try_from(ttl).unwrap_or(i64::MAX),
+            detail: None,
+        };
+        serve(turn, self.cache, &entry, self.target, self.fault, &served)
+    }
+
+    fn freshen(
+        &self,
+        entry: &Arc<Stored>,
+        fetched: &Fetched,
+    ) -> Result<Option<Arc<Stored>>, Failure> {
+        let head = fetched.parsed()?;
+        if !may_freshen(&self.cache.prepared(entry).terms, &head.fields) {
+            return Ok(None);
+        }
+        let news: Vec<_> = super::rewrite::end_to_end(&head.fields).copied().collect();
+        let fields = freshen(&fields_of(&entry.meta), &Fields(news));
+        let meta = Meta {
+            fields,
+            request_time: fetched.request_time,
+            response_time: fetched.response_time,
+            ..entry.meta.clone()
+        };
+        Ok(self.cache.store.freshen(entry, meta))
+    }
+
+    /// An answer that replaces whatever is stored, or passes by.
+    fn take(
+        &self,
+        turn: &mut Turn,
+        fetched: Fetched,
+        reason: ForwardReason,
+        pilot: Option<Pilot>,
+    ) -> Result<After, Failure> {
+        let head = fetched.parsed()?;
+        let status = Some(head.status);
+        let pseudonym = &turn.shared.pseudonym;
+        let meta = self
+            .cache
+            .meta(self.url, turn.request, &fetched, &head, pseudonym);
+        match meta {
+            Ok(meta) => {
+                turn.cache_status = Some(forwarded(reason, status, true, false));
+                filling::fill(
+                    turn,
+                    self.cache,
+                    fetched,
+                    meta,
+                    pilot,
+                    self.target,
+                    self.fault,
+                )
+            }
+            Err(_) => {
+                drop(pilot);
+                self.cache.mark_unshared(self.url, clock::now());
+                self.cache
+                    .forget_unless_error(self.url, turn.request, head.status);
+                turn.cache_status = Some(forwarded(reason, status, false, false));
+                turn.deliver(fetched, self.target, self.fault)
+            }
+        }
+    }
+
+    /// What somebody else is fetching; `None` if it is not for this request.
+    fn ride(&self, turn: &mut Turn, passenger: &Passenger) -> Result<Option<After>, Failure> {
+        let deadline = turn.began + turn.shared.limits.answer_time;
+        let has_begun = |stage: &Stage| !matches!(stage, Stage::Asking);
+        let stage = passenger.wait(has_begun, deadline, &turn.shared.cut);
+        let fields = &turn.request.head.fields;
+        let fits = |meta: &Meta| vary::missing(&meta.selecting, fields).is_none();
+        match stage {
+            Stage::Landed(entry) if fits(&entry.meta) => {
+                let served = Served {
+                    age: Duration::ZERO,
+                    outcome: Outcome::Collapsed,
+                    status: cache_status::Outcome::Forwarded {
+                        reason: ForwardReason::UriMiss,
+                        status: None,
+                        stored: true,
+                        collapsed: true,
+                    },
+                    ttl: 0,
+                    detail: None,
+                };
+                serve(turn, self.cache, &entry, self.target, self.fault, &served)
+            }
+            Stage::Arriving(arriving, _) if fits(&arriving.meta) => {
+                let status = forwarded(ForwardReason::UriMiss, None, true, true);
+                turn.cache_status = Some(status);
+                turn.note.outcome = Outcome::Collapsed;
+                filling::ride(turn, passenger, &arriving, self.target).map(Some)
+            }
+            Stage::Landed(_) | Stage::Arriving(..) | Stage::Asking | Stage::GivenUp => Ok(None),
+        }
+    }
+
+    /// RFC 5861 section 3: the client does not wait for that.
+    fn revalidate_in_background(&self, turn: &Turn) {
+        let Role::Pilot(pilot) = self.cache.flights.join(self.url) else {
+            return;
+        };
+        drop(pilot);
+        if !self.cache.enter_background() {
+            return;
+        }
+        let head = &turn.request.head;
+        let mut octets = format!("GET {} HTTP/1.1\r\n", self.url).into_bytes();
+        let own = [
+            "range",
+            "if-range",
+            "if-none-match",
+            "if-modified-since",
+            "cache-control",
+        ];
+        for field in &head.fields.0 {
+            let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+            if !own.contains(&name.as_str()) {
+                line(&mut octets, field.name, field.value);
+            }
+        }
+        octets.extend_from_slice(b"\r\n");
+        let (shared, visitor) = (Arc::clone(turn.shared), turn.visitor(self.target.form));
+        let spawned = thread::Builder::new()
+            .name("proxy-renew".to_owned())
+            .spawn(move || {
+                let _ = renew(&shared, &octets, visitor);
+                if let Some(cache) = &shared.cache {
+                    cache.leave_background();
+                }
+            });
+        if spawned.is_err() {
+            self.cache.leave_background();
+        }
+    }
+}
+
+enum Reused {
+    Answered(After),
+    Old(Old),
+    /// It was evicted, or is damaged.
+    Gone,
+}
+
+fn nothing_stored(is_offline: bool) -> Failure {
+    let failure =
+        Failure::new(ErrorType::HttpRequestDenied, "Nothing is stored for this").with_status(504);
+    match is_offline {
+        true => failure
+            .why("The proxy was started with --offline, and answers from its cache alone.")
+            .advice("Start it without --offline to fetch it."),
+        false => failure.why("The request says only-if-cached."),
+    }
+}
+
+/// Fetches anew what is stored for this request, for nobody who waits.
+fn renew(shared: &Arc<Shared>, octets: &[u8], visitor: Visitor) -> Option<()> {
+    let cache = shared.cache.as_ref()?;
+    let request = request::interpret(parse_request(octets).ok()?).ok()?;
+    let purpose = target::interpret(&request, None).ok()?;
+    let Purpose::Resource(target) = purpose else {
+        return None;
+    };
+    let url = target.url();
+    let Role::Pilot(pilot) = cache.flights.join(&url) else {
+        return None;
+    };
+    let found = cache.find(&url, &request.head.fields, clock::both().1);
+    let Found::Entry(entry, _) = found else {
+        return None;
+    };
+    let conditions = cache.prepared(&entry).terms.conditions();
+    let mut plan = plan_for(shared, &target, std::net::Ipv4Addr::LOCALHOST.into());
+    plan.forwarded = None;
+    plan.conditions = (!conditions.is_empty()).then_some(&conditions);
+    let question = Question {
+        request: &request,
+        target: &target,
+        plan,
+        visitor,
+        began: clock::now(),
+    };
+    let fetched = fetch(shared, &question, None, &mut Vec::new()).ok()?;
+    let head = fetched.parsed().ok()?;
+    if head.status == 304 && !conditions.is_empty() {
+        let fault = shared.rules.faults.for_host(&target.host);
+        let visit = Visit {
+            cache,
+            target: &target,
+            fault: &fault,
+            url: &url,
+        };
+        if let Some(fresh) = visit.freshen(&entry, &fetched).ok()? {
+            pilot.land(fresh);
+        }
+        return Some(());
+    }
+    let meta = cache.meta(&url, &request, &fetched, &head, &shared.pseudonym);
+    match meta {
+        Ok(meta) => filling::fill_unseen(shared, cache, fetched, meta, pilot),
+        Err(_) => cache.forget_unless_error(&url, &request, head.status),
+    }
+    Some(())
+}

@@ -1,0 +1,225 @@
+//! Two connections of which each gets what comes from the other: CONNECT (RFC 9110 section
+//! 9.3.6) and what follows a 101 answer. Nobody looks into it.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+
+use super::pipe::Pipe;
+use super::shared::Shared;
+use super::tally::TunnelRecord;
+use crate::cancel::{Wake, poll_until};
+use crate::clock;
+use crate::net::peer::Peer;
+use crate::web::places::Place;
+
+/// A tunnel that carries nothing for so long gives its thread back.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// And is closed after this time: what is at its ends may have gone long ago.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(3600);
+/// Copied before it is worth having a pipe, through which the kernel moves the rest.
+const COPIED_OCTETS: u64 = 256 << 10;
+const BUFFER_OCTETS: usize = 64 << 10;
+
+pub(super) struct Tunnel {
+    client: Peer,
+    origin: Peer,
+    up: Flow,
+    down: Flow,
+    record: TunnelRecord,
+    _place: Place,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Flow {
+    /// Came, and did not fit yet.
+    waiting: Vec<u8>,
+    octets: u64,
+    /// The source has sent all it will.
+    is_over: bool,
+    /// And the other end knows.
+    is_closed: bool,
+}
+
+enum Fate {
+    /// Nothing moves.
+    Idle,
+    Over,
+}
+
+impl Tunnel {
+    /// `from_client` and `from_origin` have come already.
+    pub(super) fn new(
+        (client, origin): (Peer, Peer),
+        from_client: Vec<u8>,
+        from_origin: Vec<u8>,
+        place: Place,
+        record: TunnelRecord,
+    ) -> Tunnel {
+        let flow = |waiting: Vec<u8>| Flow {
+            octets: waiting.len() as u64,
+            waiting,
+            ..Flow::default()
+        };
+        Tunnel {
+            client,
+            origin,
+            up: flow(from_client),
+            down: flow(from_origin),
+            record,
+            _place: place,
+        }
+    }
+
+    pub(super) fn ends(&self) -> [&Peer; 2] {
+        [&self.client, &self.origin]
+    }
+
+    /// Carries octets until both ends are done, or until nothing moves; then it waits in the
+    /// lobby.
+    pub(super) fn run(mut self, shared: &Shared) {
+        match self.carry(shared) {
+            Ok(Fate::Idle) => {
+                let deadline = clock::now() + IDLE_MAX;
+                shared
+                    .lobby
+                    .seat(super::lobby::Guest::Tunnel(self), deadline);
+            }
+            Ok(Fate::Over) | Err(_) => {}
+        }
+    }
+
+    fn carry(&mut self, shared: &Shared) -> io::Result<Fate> {
+        let mut buffer = Vec::new();
+        let (mut up_pipe, mut down_pipe) = (None, None);
+        let mut ready = Ready {
+            client: true,
+            origin: true,
+        };
+        loop {
+            let (client, origin) = (&self.client, &self.origin);
+            if ready.client || self.up.is_stuck(&up_pipe) {
+                self.up.advance(client, origin, &mut buffer, &mut up_pipe)?;
+            }
+            if ready.origin || self.down.is_stuck(&down_pipe) {
+                self.down
+                    .advance(origin, client, &mut buffer, &mut down_pipe)?;
+            }
+            self.record.note(self.up.octets, self.down.octets);
+            if self.up.is_closed && self.down.is_closed {
+                return Ok(Fate::Over);
+            }
+            let is_stuck = self.up.is_stuck(&up_pipe) || self.down.is_stuck(&down_pipe);
+            let patience = if is_stuck {
+                shared.limits.stall
+            } else {
+                PATIENCE
+            };
+            let deadline = clock::now() + patience;
+            let of_client = interest((&self.up, &up_pipe), (&self.down, &down_pipe));
+            let of_origin = interest((&self.down, &down_pipe), (&self.up, &up_pipe));
+            match self.wait(of_client, of_origin, shared, deadline)? {
+                Some(now_ready) => ready = now_ready,
+                None if is_stuck => return Ok(Fate::Over),
+                None => return Ok(Fate::Idle),
+            }
+        }
+    }
+
+    fn wait(
+        &self,
+        of_client: PollFlags,
+        of_origin: PollFlags,
+        shared: &Shared,
+        deadline: Instant,
+    ) -> io::Result<Option<Ready>> {
+        let mut fds = vec![PollFd::new(shared.cut.as_fd(), PollFlags::POLLIN)];
+        // Of an end of which nothing is wanted, poll would tell the hang-up again and again.
+        for (end, flags) in [(&self.client, of_client), (&self.origin, of_origin)] {
+            if !flags.is_empty() {
+                fds.push(PollFd::new(end.as_fd(), flags));
+            }
+        }
+        let wake = poll_until(&mut fds, Some(deadline))?;
+        if shared.cut.is_cancelled() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        let is_ready = |end: usize| fds.get(end).and_then(PollFd::any).unwrap_or(false);
+        let origin = if of_client.is_empty() { 1 } else { 2 };
+        Ok((wake != Wake::TimedOut).then(|| Ready {
+            client: !of_client.is_empty() && is_ready(1),
+            origin: !of_origin.is_empty() && is_ready(origin),
+        }))
+    }
+}
+
+struct Ready {
+    client: bool,
+    origin: bool,
+}
+
+/// What an end is waited for that is the source of one flow and takes the other.
+fn interest(from: (&Flow, &Option<Pipe>), to: (&Flow, &Option<Pipe>)) -> PollFlags {
+    let mut flags = PollFlags::empty();
+    if !from.0.is_over && !from.0.is_stuck(from.1) {
+        flags |= PollFlags::POLLIN;
+    }
+    if to.0.is_stuck(to.1) {
+        flags |= PollFlags::POLLOUT;
+    }
+    flags
+}
+
+impl Flow {
+    /// The other end must take something before more can come.
+    fn is_stuck(&self, pipe: &Option<Pipe>) -> bool {
+        !self.waiting.is_empty() || pipe.as_ref().is_some_and(|pipe| pipe.octets > 0)
+    }
+
+    /// Moves once what there is, without waiting.
+    fn advance(
+        &mut self,
+        from: &Peer,
+        to: &Peer,
+        buffer: &mut Vec<u8>,
+        pipe: &mut Option<Pipe>,
+    ) -> io::Result<()> {
+        if self.octets > COPIED_OCTETS && pipe.is_none() {
+            // The kernel looks at the source's own setting when it fills a pipe.
+            from.set_nonblocking()?;
+            *pipe = Pipe::open();
+        }
+        if !self.is_over && !self.is_stuck(pipe) {
+            let received = match pipe {
+                Some(pipe) => pipe.fill(from)?,
+                None => {
+                    buffer.clear();
+                    let received = from.receive_now(buffer, BUFFER_OCTETS)?;
+                    let sent = to.send_now(buffer)?;
+                    self.waiting.extend_from_slice(&buffer[sent..]);
+                    received
+                }
+            };
+            match received {
+                Some(0) => self.is_over = true,
+                Some(count) => self.octets += count as u64,
+                None => {}
+            }
+        }
+        if !self.waiting.is_empty() {
+            let sent = to.send_now(&self.waiting)?;
+            self.waiting.drain(..sent);
+        }
+        if let Some(pipe) = pipe {
+            pipe.drain(to)?;
+        }
+        if self.is_over && !self.is_closed && !self.is_stuck(pipe) {
+            to.finish_sending();
+            self.is_closed = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! How many connections there may be, in all and from one address.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) struct Places {
+    max: usize,
+    /// 0 is no limit. This machine's own programs may have as many as they like.
+    per_client_max: usize,
+    taken: AtomicUsize,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A connection's, until it is dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    counted: Option<IpAddr>,
+}
+
+impl Places {
+    pub(crate) fn new(max: usize, per_client_max: usize) -> Places {
+        Places {
+            max,
+            per_client_max,
+            taken: AtomicUsize::new(0),
+            clients: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// `None` if there are too many already.
+    pub(crate) fn take(self: &Arc<Self>, client: IpAddr, is_own: bool) -> Option<Place> {
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        let counted = (self.per_client_max > 0 && !is_own).then_some(client);
+        let place = Place {
+            places: Arc::clone(self),
+            counted,
+        };
+        let among_own = counted.map_or(0, |client| {
+            let mut clients = self.clients();
+            let count = clients.entry(client).or_default();
+            *count += 1;
+            *count
+        });
+        (before < self.max && among_own <= self.per_client_max).then_some(place)
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = self.counted else { return };
+        let mut clients = self.places.clients();
+        if let Some(count) = clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&client);
+            }
+        }
+    }
+}
