@@ -1,10 +1,12 @@
 //! nsh from outside: the built program, in a fresh folder, as its users meet it.
 
+mod client;
 mod get;
 mod jobs;
 mod line;
 mod ping;
 mod prompt;
+mod proxy;
 mod routers;
 mod scripts;
 mod serve;

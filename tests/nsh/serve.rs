@@ -4,7 +4,6 @@ mod access;
 mod answers;
 mod arguments;
 mod bodies;
-mod client;
 mod codings;
 mod conditions;
 mod connections;
@@ -22,8 +21,8 @@ use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
 
+use super::client::{self, Answer, Client};
 use super::support::{Place, Ran, Running, place};
-use client::{Answer, Client};
 
 /// Asked for behind another request, to see whether that one ended where it should.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";

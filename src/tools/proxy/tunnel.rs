@@ -16,7 +16,7 @@ use crate::net::peer::Peer;
 use crate::web::places::Place;
 
 /// A tunnel that carries nothing for so long gives its thread back.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(20);
 /// And is closed after this time: what is at its ends may have gone long ago.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(3600);
 /// Copied before it is worth having a pipe, through which the kernel moves the rest.

@@ -1,7 +1,7 @@
 //! Who may ask, from where, and what goes with every answer.
 
-use super::client::Answer;
 use super::{Server, serve, www};
+use crate::client::Answer;
 use crate::support::{Running, matches};
 
 /// With `--auth ada`, and the password in the environment.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::client::parse_date;
 use super::{serve, set_modified, www};
+use crate::client::parse_date;
 
 /// RFC 9110 section 9.3.2.
 #[test]

@@ -4,8 +4,8 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use super::client::Answer;
 use super::{Server, serve, www};
+use crate::client::Answer;
 
 /// Asks with these codings; the status and the coding of the answer.
 #[track_caller]

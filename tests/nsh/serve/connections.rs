@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::client::Client;
 use super::{Server, serve, www};
+use crate::client::Client;
 
 /// More than the kernel keeps for a client that does not read.
 const LARGE: u64 = 256 << 20;

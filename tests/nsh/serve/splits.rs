@@ -1,7 +1,7 @@
 //! However the network cuts a request in pieces, the answers are the same.
 
-use super::client::{Answer, Client};
 use super::{NEXT, Server, serve, www};
+use crate::client::{Answer, Client};
 
 /// All that is answered until the connection ends.
 #[track_caller]

@@ -206,7 +206,7 @@ pub(super) mod tests {
     use super::*;
 
     /// What a proxy shows that was just started.
-    pub(in crate::pages) fn idle() -> Snapshot {
+    pub(in crate::tools::proxy::pages) fn idle() -> Snapshot {
         Snapshot {
             listens_on: "127.0.0.1:8888".to_owned(),
             uptime: Duration::from_secs(320),

@@ -1,0 +1,64 @@
+//! `proxy` over real sockets, from both sides: what its client got, and what the origin saw.
+
+mod forwarding;
+mod origin;
+
+use nix::sys::signal::Signal;
+
+use super::client::{Answer, Client};
+use super::support::{Place, Ran, Running, place};
+use origin::Origin;
+
+struct Proxy {
+    nsh: Running,
+    address: String,
+    place: Place,
+}
+
+/// Without a cache.
+fn passing(options: &str) -> Proxy {
+    proxy(place(), &format!("--no-cache {options}"))
+}
+
+/// With a cache in the folder `kept`.
+fn caching(options: &str) -> Proxy {
+    proxy(place(), &format!("--cache kept {options}"))
+}
+
+fn proxy(place: Place, options: &str) -> Proxy {
+    let command = format!("proxy -p 0 {options}");
+    let mut nsh = place.start(&["--json", "-c", &command]);
+    let address = nsh.event("listening")["address"].clone();
+    Proxy {
+        nsh,
+        address: address.as_str().expect("an address").to_owned(),
+        place,
+    }
+}
+
+impl Proxy {
+    fn connect(&self) -> Client {
+        Client::connect(&self.address)
+    }
+
+    /// Asks for a URL on a connection of its own.
+    #[track_caller]
+    fn ask(&self, line: &str, fields: &[&str]) -> Answer {
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        let url = line.split(' ').nth(1).unwrap_or_default();
+        let host = url.split('/').nth(2).unwrap_or(&self.address);
+        let request =
+            format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n");
+        self.connect().ask(request)
+    }
+
+    #[track_caller]
+    fn get(&self, url: &str) -> Answer {
+        self.ask(&format!("GET {url}"), &[])
+    }
+
+    fn stop(self) -> Ran {
+        self.nsh.signal(Signal::SIGINT);
+        self.nsh.end()
+    }
+}

@@ -1,0 +1,168 @@
+//! An origin that does what it is told.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Longer than anything takes here; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Accepts by hand: each connection is a conversation of the test.
+pub struct Origin {
+    listener: TcpListener,
+    pub address: String,
+}
+
+pub struct Connection {
+    pub stream: TcpStream,
+    came: Vec<u8>,
+}
+
+impl Origin {
+    pub fn new() -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound").to_string();
+        Origin { listener, address }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn accept(&self) -> Connection {
+        let (sender, receiver) = channel();
+        let listener = self.listener.try_clone().expect("a descriptor");
+        thread::spawn(move || sender.send(listener.accept()));
+        let accepted = receiver.recv_timeout(PATIENCE).expect("a connection");
+        let (stream, _) = accepted.expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        Connection {
+            stream,
+            came: Vec::new(),
+        }
+    }
+
+    /// Answers all by itself from now on: `answer` gets each request's head and says the octets
+    /// of the answer. Connections persist.
+    pub fn answering(self, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Answering {
+        let (heads, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
+        let (address, seen) = (self.address.clone(), Arc::clone(&heads));
+        thread::spawn(move || {
+            for stream in self.listener.incoming().flatten() {
+                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                thread::spawn(move || {
+                    let mut connection = Connection {
+                        stream,
+                        came: Vec::new(),
+                    };
+                    while let Some(head) = connection.try_head() {
+                        seen.lock().expect("no panic").push(head.clone());
+                        if connection.stream.write_all(&answer(&head)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Answering { address, heads }
+    }
+}
+
+pub struct Answering {
+    pub address: String,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Answering {
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("no panic").clone()
+    }
+}
+
+impl Connection {
+    /// A request's head as it came, with its empty line.
+    #[track_caller]
+    pub fn head(&mut self) -> String {
+        self.try_head().expect("a request")
+    }
+
+    fn try_head(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.came.windows(4).position(|four| four == b"\r\n\r\n") {
+                let rest = self.came.split_off(end + 4);
+                let head = std::mem::replace(&mut self.came, rest);
+                return Some(String::from_utf8(head).expect("ASCII"));
+            }
+            if !self.receive() {
+                return None;
+            }
+        }
+    }
+
+    /// So many octets of what follows.
+    #[track_caller]
+    pub fn octets(&mut self, count: usize) -> Vec<u8> {
+        while self.came.len() < count {
+            assert!(
+                self.receive(),
+                "it ended behind {}",
+                self.came.escape_ascii()
+            );
+        }
+        let rest = self.came.split_off(count);
+        std::mem::replace(&mut self.came, rest)
+    }
+
+    /// Everything until the proxy ends the connection.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.receive() {}
+        std::mem::take(&mut self.came)
+    }
+
+    fn receive(&mut self) -> bool {
+        let mut octets = [0; 65_536];
+        match self.stream.read(&mut octets) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.came.extend_from_slice(&octets[..count]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("the proxy sends nothing: {error}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn send(&mut self, octets: impl AsRef<[u8]>) {
+        self.stream.write_all(octets.as_ref()).expect("it reads");
+    }
+
+    pub fn send_end(&self) {
+        self.stream.shutdown(Shutdown::Write).expect("it is open");
+    }
+
+    /// Ends at once, so that the proxy gets a reset.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+    }
+}
+
+/// An answer with a length.
+pub fn answer(fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{fields}\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
