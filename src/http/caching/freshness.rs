@@ -122,13 +122,6 @@ impl Terms {
         etag.into_iter().chain(since).collect()
     }
 
-    /// An entity-tag only: to trust a date that far, RFC 9110 section 8.8.2.2 wants to know the
-    /// origin's clock.
-    pub(crate) fn has_strong_validator(&self) -> bool {
-        let etag = self.etag.as_ref();
-        etag.is_some_and(|etag| !etag.starts_with("W/"))
-    }
-
     pub(super) fn age(&self, now: SystemTime) -> Duration {
         let age = self.initial_age.corrected() + since(self.response_time, now);
         Duration::from_secs(age.as_secs())
@@ -340,8 +333,6 @@ mod tests {
             both.conditions(),
             expected.map(|(name, text)| (name, text.to_owned()))
         );
-        assert!(!both.has_strong_validator());
-        assert!(terms(200, &[("ETag", "\"a\"")]).has_strong_validator());
         for invalid in ["a", "*", "\"a\", \"b\"", "\"a"] {
             let terms = terms(200, &[("ETag", invalid), ("Last-Modified", "0")]);
             assert!(terms.conditions().is_empty(), "{invalid}");

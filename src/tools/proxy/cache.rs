@@ -11,6 +11,7 @@ use super::arguments::Arguments;
 use super::fetch::Fetched;
 use super::flight::Flights;
 use super::pages::status;
+use super::partial;
 use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
 use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
 use crate::clock;
@@ -56,6 +57,8 @@ pub(super) enum Found {
     Nothing,
     /// But not for a request with such a field.
     OtherVariants(String),
+    /// Some of it.
+    Part(Arc<Stored>, Reuse),
     Entry(Arc<Stored>, Reuse),
 }
 
@@ -99,7 +102,10 @@ impl Cache {
             match vary::missing(&entry.meta.selecting, request) {
                 None => {
                     let reuse = self.prepared(&entry).terms.reuse(request, now);
-                    return Found::Entry(entry, reuse);
+                    return match entry.meta.part {
+                        None => Found::Entry(entry, reuse),
+                        Some(_) => Found::Part(entry, reuse),
+                    };
                 }
                 Some(name) => missed = missed.or_else(|| Some(name.to_owned())),
             }
@@ -142,21 +148,21 @@ impl Cache {
             has_body: request.body != BodyLength::None,
         };
         may_store(&asked, head.status, &head.fields, self.mode)?;
-        if head.status == 206 {
-            return Err(Why::ContentRange);
-        }
-        let selecting =
-            vary::selecting(&head.fields, &request.head.fields).ok_or(Why::VaryUnusable)?;
-        Ok(Meta {
+        let selecting = vary::selecting(&head.fields, &request.head.fields);
+        let mut meta = Meta {
             url: url.to_owned(),
-            selecting,
+            selecting: selecting.ok_or(Why::VaryUnusable)?,
             status: head.status,
             reason: String::from_utf8_lossy(head.reason).into_owned(),
             fields: stored_fields(head, fetched.response_time, pseudonym),
             request_time: fetched.request_time,
             response_time: fetched.response_time,
             part: None,
-        })
+        };
+        if head.status == 206 {
+            partial::describe(&mut meta, fetched, head).ok_or(Why::ContentRange)?;
+        }
+        Ok(meta)
     }
 
     /// RFC 9111 section 4.4.

@@ -278,6 +278,10 @@ fn why(cache: &Cache, url: &str, fields: Option<&String>) -> Why {
                 format!("what is stored is for requests with another {name}, which Vary names");
             (false, vec![line])
         }
+        Found::Part(entry, _) => {
+            let line = format!("only a part of it is stored, {}", size::human(entry.length));
+            (true, vec![line])
+        }
         Found::Entry(entry, _) => {
             let mut lines = cache.prepared(&entry).terms.explain(&request, now);
             let vary = fields_of(&entry.meta);

@@ -121,6 +121,7 @@ impl Crew {
             (true, Some(place)) => return self.serve(Client::new(peer, place), scratch),
             (true, None) => {
                 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
+                    Proxy-Status: nsh; error=connection_limit_reached\r\n\
                     Content-Length: 0\r\nConnection: close\r\n\r\n";
                 BUSY
             }

@@ -14,7 +14,9 @@ use super::shared::Shared;
 use super::target::Target;
 use super::upstream::{self, Origin, Visitor};
 use crate::clock;
+use crate::http::Refusal;
 use crate::http::body::Remaining;
+use crate::http::caching::cache_status::ErrorType;
 use crate::http::head::{ResponseHead, Scan, parse_response};
 use crate::http::request::{BodyLength, Request};
 use crate::http::response::{self, body_length};
@@ -302,13 +304,13 @@ impl Asking<'_> {
                 Ok(())
             }
             Err(Broken::Sink(error)) => Err(Trouble::Final(self.broken(&error))),
-            Err(Broken::Invalid) => Err(Trouble::Final(Failure::refusal(crate::http::Refusal {
+            Err(Broken::Invalid) => Err(Trouble::Final(Failure::refusal(Refusal {
                 status: 400,
                 why: "the chunks of the request's body are not valid",
             }))),
             Err(Broken::Incomplete) => Err(Trouble::Final(Failure::gone())),
             Err(Broken::Source(net::Error::TimedOut(_))) => {
-                Err(Trouble::Final(Failure::refusal(crate::http::Refusal {
+                Err(Trouble::Final(Failure::refusal(Refusal {
                     status: 408,
                     why: "the request's body stopped coming",
                 })))
@@ -339,9 +341,9 @@ impl Asking<'_> {
         let mut scan = Scan::default();
         loop {
             let found = scan.find(&self.origin.buffer, HEAD_OCTETS_MAX);
-            if let Some(head) = found.map_err(|refusal| self.invalid(refusal.why))? {
+            if let Some(head) = found.map_err(|refusal| self.refused(refusal))? {
                 let parsed = parse_response(&self.origin.buffer[head.clone()]);
-                let status = parsed.map_err(|refusal| self.invalid(refusal.why))?.status;
+                let status = parsed.map_err(|refusal| self.refused(refusal))?.status;
                 return Ok((head, status));
             }
             let Origin { peer, buffer, .. } = &mut *self.origin;
@@ -384,6 +386,14 @@ impl Asking<'_> {
             sent.map_err(|_| Trouble::Final(Failure::gone()))?;
         }
         Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal) -> Trouble {
+        let mut failure = Failure::invalid(&self.origin.route.host, refusal.why);
+        if refusal.status == 431 {
+            failure.kind = ErrorType::HttpResponseHeaderSectionSize;
+        }
+        Trouble::Final(failure)
     }
 
     fn invalid(&self, why: &str) -> Trouble {

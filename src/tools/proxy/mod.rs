@@ -23,6 +23,7 @@ mod host;
 mod lobby;
 mod own;
 mod pages;
+mod partial;
 mod pipe;
 mod relay;
 mod rewrite;

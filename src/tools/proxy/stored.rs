@@ -11,6 +11,7 @@ use super::faults::Fault;
 use super::fetch::{Fetched, Question, fetch};
 use super::filling;
 use super::flight::{Passenger, Pilot, Role, Stage};
+use super::partial;
 use super::rewrite::line;
 use super::serving::{Served, serve};
 use super::shared::Shared;
@@ -115,6 +116,18 @@ impl Visit<'_> {
                 }
                 Reused::Gone => (None, ForwardReason::UriMiss),
             },
+            Found::Part(entry, reuse) => {
+                if let Reuse::Fresh { .. } = reuse
+                    && partial::covered(turn, &entry).is_some()
+                    && let Reused::Answered(after) = self.reuse(turn, Arc::clone(&entry), reuse)?
+                {
+                    return Ok(Some(after));
+                }
+                if !only_if_cached && !self.cache.is_offline {
+                    return self.complete(turn, entry);
+                }
+                (None, ForwardReason::Partial)
+            }
             Found::Nothing => (None, ForwardReason::UriMiss),
             Found::OtherVariants(_) => (None, ForwardReason::VaryMiss),
         };
@@ -208,6 +221,37 @@ impl Visit<'_> {
                 self.take(turn, fetched, reason, pilot).map(Some)
             }
         }
+    }
+
+    /// Fetches what is missing behind a stored beginning.
+    fn complete(&self, turn: &mut Turn, entry: Arc<Stored>) -> Result<Option<After>, Failure> {
+        turn.note.outcome = Outcome::Miss;
+        let own = ["range", "if-none-match", "if-modified-since"];
+        let fields = &turn.request.head.fields;
+        let is_whole = own.iter().all(|name| fields.first(name).is_none());
+        let is_get = turn.request.head.method == b"GET";
+        let conditions = partial::conditions(&entry).filter(|_| is_whole && is_get);
+        let mut plan = turn.plan(self.target);
+        plan.conditions = conditions.as_deref();
+        let fetched = turn.ask(self.target, plan)?;
+        let head = fetched.parsed()?;
+        let status = head.status;
+        if conditions.is_some() && partial::is_rest(&entry, &fetched, &head) {
+            let told = forwarded(ForwardReason::Partial, Some(status), true, false);
+            turn.cache_status = Some(told);
+            return partial::complete(turn, self.cache, &entry, fetched, self.target).map(Some);
+        }
+        if conditions.is_some() && status != 200 {
+            // The part is of no use any more; what came answers a question of ours.
+            self.cache.store.remove(&entry);
+            let plan = turn.plan(self.target);
+            let fetched = turn.ask(self.target, plan)?;
+            return self
+                .take(turn, fetched, ForwardReason::Partial, None)
+                .map(Some);
+        }
+        self.take(turn, fetched, ForwardReason::Partial, None)
+            .map(Some)
     }
 
     /// A request that others could have sent just so.
@@ -365,7 +409,8 @@ impl Visit<'_> {
             .cache
             .meta(self.url, turn.request, &fetched, &head, pseudonym);
         match meta {
-            Ok(meta) => {
+            // A part does not take the place of a whole.
+            Ok(meta) if meta.part.is_none() || !self.has_whole(turn) => {
                 turn.cache_status = Some(forwarded(reason, status, true, false));
                 filling::fill(
                     turn,
@@ -377,6 +422,10 @@ impl Visit<'_> {
                     self.fault,
                 )
             }
+            Ok(_) => {
+                turn.cache_status = Some(forwarded(reason, status, false, false));
+                turn.deliver(fetched, self.target, self.fault)
+            }
             Err(_) => {
                 drop(pilot);
                 self.cache.mark_unshared(self.url, clock::now());
@@ -386,6 +435,14 @@ impl Visit<'_> {
                 turn.deliver(fetched, self.target, self.fault)
             }
         }
+    }
+
+    fn has_whole(&self, turn: &Turn) -> bool {
+        let fields = &turn.request.head.fields;
+        matches!(
+            self.cache.find(self.url, fields, clock::both().1),
+            Found::Entry(..)
+        )
     }
 
     /// What somebody else is fetching; `None` if it is not for this request.
