@@ -50,6 +50,8 @@ pub(crate) enum Reuse {
         /// How long it has not been fresh.
         past: Duration,
         on_error: bool,
+        /// Not even when nobody can be asked (RFC 9111 section 5.2.2.2).
+        is_forbidden: bool,
         reason: Reason,
     },
     /// It would need validation, and the request says only-if-cached: 504.
@@ -135,6 +137,7 @@ impl Terms {
             age,
             past,
             on_error,
+            is_forbidden: self.directives.no_cache || self.directives.forbid_stale(),
             reason,
         };
         let within = |span: Option<Duration>| span.is_some_and(|span| past < span);

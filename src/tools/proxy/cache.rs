@@ -127,7 +127,7 @@ impl Cache {
         let terms = Terms::new(meta.status, &fields, request_time, response_time, self.mode);
         let mut head = Vec::new();
         write_status_line(&mut head, meta.status, meta.reason.as_bytes());
-        for field in &fields.0 {
+        for field in fields.0.iter().filter(|field| !is_age(field)) {
             line(&mut head, field.name, field.value);
         }
         Prepared { terms, head }
@@ -271,6 +271,11 @@ fn folder(arguments: &Arguments) -> Result<PathBuf, Error> {
 pub(super) fn fields_of(meta: &Meta) -> Fields<'_> {
     let fields = meta.fields.iter();
     Fields(fields.map(|(name, value)| Field { name, value }).collect())
+}
+
+/// Each answer has its own.
+pub(super) fn is_age(field: &Field) -> bool {
+    field.name.eq_ignore_ascii_case(b"age")
 }
 
 /// End-to-end, with a Date and our Via.

@@ -151,7 +151,9 @@ impl Crew {
                     exchange(&mut client, &scratch.head, shared, &mut scratch.out)
                 }
                 Next::Waits => return self.seat(client),
-                Next::Refused(refusal) => refuse(&mut client, refusal, shared, &mut scratch.out),
+                Next::Refused(refusal) => {
+                    refuse(&mut client, refusal, false, shared, &mut scratch.out)
+                }
                 Next::Over => After::Close,
             };
             match after {
@@ -208,7 +210,7 @@ impl Crew {
                     status: 408,
                     why: "the request's head took too long",
                 };
-                refuse(&mut client, refusal, &self.shared, &mut Vec::new());
+                refuse(&mut client, refusal, false, &self.shared, &mut Vec::new());
                 client.peer.finish_sending();
             }
         }

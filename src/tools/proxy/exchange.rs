@@ -16,7 +16,7 @@ use super::pages::error::ErrorAnswer;
 use super::relay::{Broken, Frames, Inflow, Patience, Relay};
 use super::rewrite::{
     Framing, Persistence, RequestPlan, ResponsePlan, end_to_end, is_loop, line, write_fence,
-    write_fenced, write_framing, write_persistence, write_response, write_status_line,
+    write_fenced, write_framing, write_persistence, write_response, write_status_line, write_via,
 };
 use super::shared::Shared;
 use super::store::Meta;
@@ -96,7 +96,10 @@ pub(super) fn exchange(
     let parsed = parse_request(head).and_then(crate::http::request::interpret);
     let request = match parsed {
         Ok(request) => request,
-        Err(refusal) => return refuse(client, refusal, shared, out),
+        Err(refusal) => {
+            let is_head = head.starts_with(b"HEAD ");
+            return refuse(client, refusal, is_head, shared, out);
+        }
     };
     let mut turn = Turn {
         shared,
@@ -119,6 +122,7 @@ pub(super) fn exchange(
 pub(super) fn refuse(
     client: &mut Client,
     refusal: Refusal,
+    is_head: bool,
     shared: &Shared,
     out: &mut Vec<u8>,
 ) -> After {
@@ -128,7 +132,9 @@ pub(super) fn refuse(
     write_failure(out, &failure);
     let framing = Framing::Octets(body.len() as u64);
     write_own_fields(out, media_type, framing, Persistence::Closes);
-    out.extend_from_slice(body.as_bytes());
+    if !is_head {
+        out.extend_from_slice(body.as_bytes());
+    }
     let stall = shared.limits.stall;
     let sent = client.peer.send_all(out, stall, &shared.cut);
     shared.tally.count_error(failure.kind);
@@ -254,6 +260,11 @@ impl<'t> Turn<'t> {
         }
     }
 
+    fn is_offline(&self) -> bool {
+        let cache = self.shared.cache.as_ref();
+        cache.is_some_and(|cache| cache.is_offline)
+    }
+
     /// What a developer wants to go wrong.
     fn suffer(&mut self, host: &str) -> Result<Fault, After> {
         let fault = self.shared.rules.faults.for_host(host);
@@ -282,6 +293,9 @@ impl<'t> Turn<'t> {
             return Err(Failure::denied(format!("No tunnel leads to port {port}"))
                 .why("Tunnels are for HTTPS; through others, mail could be sent in this proxy's name.")
                 .advice(format!("--connect-ports {port} permits it.")));
+        }
+        if self.is_offline() {
+            return Err(super::stored::offline());
         }
         if let Err(after) = self.suffer(host) {
             return Ok(after);
@@ -323,6 +337,9 @@ impl<'t> Turn<'t> {
             Err(after) => return Ok(after),
         };
         let upgrade = self.upgrade();
+        if upgrade.is_some() && self.is_offline() {
+            return Err(super::stored::offline());
+        }
         if upgrade.is_none()
             && let Some(after) = super::stored::answer(self, target, &fault)?
         {
@@ -397,9 +414,10 @@ impl<'t> Turn<'t> {
         let is_plain =
             self.request.body == BodyLength::None && self.request.head.version == Version::Http11;
         let wanted = is_plain && fields.tokens("connection").any(is_asked);
-        // HTTP/2 would make the rest of the connection unreadable for the proxy.
         let protocol = fields.first("upgrade").filter(|_| wanted)?;
-        (!protocol.to_ascii_lowercase().starts_with(b"h2")).then_some(protocol)
+        // HTTP/2 would make the rest of the connection unreadable for the proxy.
+        let is_http2 = |token: &[u8]| token.to_ascii_lowercase().starts_with(b"h2");
+        (!fields.tokens("upgrade").any(is_http2)).then_some(protocol)
     }
 
     /// Whether the connection can go on behind an answer whose end is clear.
@@ -437,10 +455,13 @@ impl<'t> Turn<'t> {
         if relayed.is_ok() && begun.origin_persists {
             self.keep_origin(origin);
         }
-        Ok(match relayed {
-            Ok(()) => self.after(persistence),
-            Err(broken) => self.broken(&broken, framing),
-        })
+        match relayed {
+            Ok(()) => Ok(self.after(persistence)),
+            Err(Broken::Invalid) if !self.is_answered => {
+                Err(Failure::invalid(&target.host, "its chunks are not valid"))
+            }
+            Err(broken) => Ok(self.broken(&broken, framing)),
+        }
     }
 
     /// Writes the head of the answer into `out`.
@@ -455,6 +476,7 @@ impl<'t> Turn<'t> {
         let has_none = self.request.head.method == b"HEAD" || matches!(head.status, 204 | 304);
         use response::BodyLength::{Chunked, Octets, UntilClose};
         let (framing, remaining) = match fetched.length {
+            _ if head.status == 204 => (Framing::Nothing, Remaining::Octets(0)),
             _ if has_none => (Framing::None, Remaining::Octets(0)),
             Octets(octets) => (Framing::Octets(octets), Remaining::Octets(octets)),
             Chunked if is_http10 => (Framing::UntilClose, Remaining::chunked()),
@@ -519,7 +541,9 @@ impl<'t> Turn<'t> {
     pub(super) fn persistence_with(&self, framing: Framing) -> Persistence {
         match framing {
             Framing::UntilClose => Persistence::Closes,
-            Framing::Octets(_) | Framing::Chunked | Framing::None => self.persistence(),
+            Framing::Octets(_) | Framing::Chunked | Framing::None | Framing::Nothing => {
+                self.persistence()
+            }
         }
     }
 
@@ -536,7 +560,9 @@ impl<'t> Turn<'t> {
         self.note.error = Some(broken_kind(broken));
         match framing {
             Framing::UntilClose => After::Reset,
-            Framing::Octets(_) | Framing::Chunked | Framing::None => After::Close,
+            Framing::Octets(_) | Framing::Chunked | Framing::None | Framing::Nothing => {
+                After::Close
+            }
         }
     }
 
@@ -558,15 +584,19 @@ impl<'t> Turn<'t> {
             out: self.out,
             frames: match framing {
                 Framing::Chunked => Frames::Chunked,
-                Framing::Octets(_) | Framing::UntilClose | Framing::None => Frames::Plain,
+                Framing::Octets(_) | Framing::UntilClose | Framing::None | Framing::Nothing => {
+                    Frames::Plain
+                }
             },
             patience: &patience,
             pace: fault.rate.map(|rate| Pace::new(rate, clock::now())),
             heeds_answers: false,
+            has_begun: false,
             sent: 0,
         };
         let relayed = relay.run();
         let octets = relay.sent;
+        self.is_answered = relay.has_begun || octets > 0;
         inflow.compact();
         self.shared.tally.count_fetched(octets);
         (relayed, octets)
@@ -591,6 +621,7 @@ impl<'t> Turn<'t> {
         for field in end_to_end(&head.fields) {
             line(self.out, field.name, field.value);
         }
+        write_via(self.out, head.version, &self.shared.pseudonym);
         self.out.extend_from_slice(b"\r\n");
         self.is_answered = true;
         if self.send_out().is_err() {

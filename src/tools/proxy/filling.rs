@@ -422,7 +422,9 @@ impl Filling<'_, '_, '_> {
 fn frame(framing: Framing, data: &[u8], out: &mut Vec<u8>) {
     match framing {
         Framing::Chunked => chunked::frame(data, out),
-        Framing::Octets(_) | Framing::UntilClose | Framing::None => out.extend_from_slice(data),
+        Framing::Octets(_) | Framing::UntilClose | Framing::None | Framing::Nothing => {
+            out.extend_from_slice(data)
+        }
     }
 }
 

@@ -136,6 +136,8 @@ pub(super) struct Relay<'r, 'a> {
     pub(super) pace: Option<Pace>,
     /// The recipient may answer before it has everything, and then wants no more.
     pub(super) heeds_answers: bool,
+    /// Some of it has gone out, be it the head alone.
+    pub(super) has_begun: bool,
     /// Of the body so far.
     pub(super) sent: u64,
 }
@@ -144,7 +146,13 @@ impl Relay<'_, '_> {
     /// Until the body's end.
     pub(super) fn run(&mut self) -> Result<(), Broken> {
         loop {
-            self.pass_on()?;
+            if let Err(broken) = self.pass_on() {
+                // What was right of it is not kept back.
+                if self.has_begun || self.sent > 0 {
+                    self.flush()?;
+                }
+                return Err(broken);
+            }
             if self.from.is_over {
                 if self.frames == Frames::Chunked {
                     self.out.extend_from_slice(b"0\r\n");
@@ -191,6 +199,7 @@ impl Relay<'_, '_> {
     }
 
     fn flush(&mut self) -> Result<(), Broken> {
+        self.has_begun = true;
         let Patience { stall, cancel } = *self.patience;
         let sent = self.to.send_all(self.out, stall, cancel);
         self.out.clear();

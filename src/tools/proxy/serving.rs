@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::cache::{Cache, Stored, fields_of};
+use super::cache::{Cache, Stored, fields_of, is_age};
 use super::exchange::{After, NAME, Turn};
 use super::failure::Failure;
 use super::faults::{Fault, Pace};
@@ -177,7 +177,8 @@ fn write_head(
         Part::Whole => write_status_line(out, status, entry.meta.reason.as_bytes()),
         _ => write_status_line(out, status, reason(status).as_bytes()),
     }
-    for field in &fields_of(&entry.meta).0 {
+    let fields = fields_of(&entry.meta);
+    for field in fields.0.iter().filter(|field| !is_age(field)) {
         match (part, is_fenced) {
             (Part::NotModified | Part::Unsatisfiable, _) if describes_content(field) => {}
             (_, true) => write_fenced(out, field, target),
