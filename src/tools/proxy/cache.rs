@@ -16,7 +16,6 @@ use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
 use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
 use crate::clock;
 use crate::http::caching::Mode;
-use crate::http::caching::freshening::invalidates;
 use crate::http::caching::freshness::{Reuse, Terms};
 use crate::http::caching::storing::{Asked, Why, may_store};
 use crate::http::caching::vary;
@@ -166,10 +165,7 @@ impl Cache {
     }
 
     /// RFC 9111 section 4.4.
-    pub(super) fn on_answer(&self, method: &[u8], url: &str, head: &ResponseHead) {
-        if !invalidates(method, head.status) {
-            return;
-        }
+    pub(super) fn on_change(&self, url: &str, head: &ResponseHead) {
         self.store.remove_url(url);
         for name in ["location", "content-location"] {
             if let Some(value) = head.fields.first(name)

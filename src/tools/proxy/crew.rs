@@ -9,13 +9,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Next};
-use super::exchange::{After, exchange, refuse};
+use super::exchange::{After, exchange, refuse, turn_away};
+use super::failure::Failure;
 use super::lobby::{Guest, Visit};
 use super::shared::Shared;
 use super::tally::TunnelRecord;
 use super::tunnel::Tunnel;
 use crate::clock;
 use crate::http::Refusal;
+use crate::http::caching::cache_status::ErrorType;
 use crate::net::peer::Peer;
 
 /// Idle threads that are kept: starting one takes longer than an exchange.
@@ -119,22 +121,20 @@ impl Crew {
             .is_none_or(|clients| clients.permits(ip));
         let refusal = match (permitted, place) {
             (true, Some(place)) => return self.serve(Client::new(peer, place), scratch),
-            (true, None) => {
-                const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-                    Proxy-Status: nsh; error=connection_limit_reached\r\n\
-                    Content-Length: 0\r\nConnection: close\r\n\r\n";
-                BUSY
-            }
-            (false, _) => {
-                const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n\
-                    Content-Length: 56\r\nConnection: close\r\n\r\n\
-                    this proxy is not for your address; --allow permits it.\n";
-                FORBIDDEN
-            }
+            (true, None) => Failure::new(ErrorType::ConnectionLimitReached, "Too many connections")
+                .why("The proxy has as many connections as it may have.")
+                .advice("Try again in a moment."),
+            (false, _) => Failure::denied(format!("This proxy is not for {ip}"))
+                .why("It was started for other addresses.")
+                .advice("--allow permits more."),
         };
         shared.tally.count_refused();
-        let _ = peer.send_now(refusal);
+        turn_away(&peer, &refusal, &mut scratch.out);
         peer.finish_sending();
+        // What it has sent already must not make its system throw the answer away.
+        while let Ok(Some(1..)) = peer.receive_now(&mut scratch.head, KEPT_OCTETS_MAX) {
+            scratch.head.clear();
+        }
     }
 
     /// Until the client goes, or waits.

@@ -22,12 +22,14 @@ use super::shared::Shared;
 use super::store::Meta;
 use super::tally::{Exchange, Outcome};
 use super::target::{self, Form, Purpose, Target};
-use super::upstream::{Origin, Visitor, connect_through, looping, with_port};
+use super::upstream::{Origin, Visitor, check_destination, connect_through, looping, with_port};
 use crate::http::body::Remaining;
 use crate::http::caching::cache_status::{ErrorType, ProxyStatus};
+use crate::http::caching::freshening::invalidates;
 use crate::http::head::{Fields, parse_request};
 use crate::http::request::{BodyLength, Request, parse_digits};
 use crate::http::{Refusal, Version, reason, response};
+use crate::net::peer::Peer;
 use crate::{clock, net};
 
 /// What the proxy calls itself in Cache-Status and Proxy-Status.
@@ -158,6 +160,17 @@ pub(super) fn refuse(
     }
 }
 
+/// Tells a client that nothing is heard from it; what does not fit is lost.
+pub(super) fn turn_away(peer: &Peer, failure: &Failure, out: &mut Vec<u8>) {
+    let (media_type, body) = page(failure, &Fields::default());
+    out.clear();
+    write_failure(out, failure);
+    let framing = Framing::Octets(body.len() as u64);
+    write_own_fields(out, media_type, framing, Persistence::Closes);
+    out.extend_from_slice(body.as_bytes());
+    let _ = peer.send_now(out);
+}
+
 fn page(failure: &Failure, fields: &Fields) -> (&'static str, String) {
     let answer = ErrorAnswer {
         status: failure.status,
@@ -183,8 +196,11 @@ fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
         let challenge = b"Basic realm=\"nsh proxy\", charset=\"UTF-8\"";
         line(out, b"Proxy-Authenticate", challenge);
     }
+    if failure.status == 503 {
+        line(out, b"Retry-After", b"1");
+    }
     if failure.status == 405 {
-        line(out, b"Allow", b"GET, HEAD");
+        line(out, b"Allow", b"GET, HEAD, POST, OPTIONS");
     }
     line(out, b"Cache-Control", b"no-store");
     let policy = super::pages::CONTENT_SECURITY_POLICY;
@@ -328,6 +344,9 @@ impl<'t> Turn<'t> {
         if target.form == Form::Path {
             target::fence(self.request).map_err(Failure::refusal)?;
         }
+        let deadline = self.began + self.shared.limits.connect_time;
+        let visitor = self.visitor(target.form);
+        check_destination(self.shared, &target.host, target.port, visitor, deadline)?;
         let max_forwards = self.max_forwards();
         if max_forwards == Some(0) {
             return self.answer_at_last_hop();
@@ -437,11 +456,13 @@ impl<'t> Turn<'t> {
         target: &Target,
         fault: &Fault,
     ) -> Result<After, Failure> {
-        if fetched.parsed()?.status == 101 {
+        if fetched.status == 101 {
             return self.switch(fetched, target);
         }
-        if let Some(cache) = &self.shared.cache {
-            cache.on_answer(self.request.head.method, &self.note.url, &fetched.parsed()?);
+        if let Some(cache) = &self.shared.cache
+            && invalidates(self.request.head.method, fetched.status)
+        {
+            cache.on_change(&self.note.url, &fetched.parsed()?);
         }
         let begun = self.begin_answer(&fetched, target)?;
         let Begun {

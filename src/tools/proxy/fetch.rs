@@ -19,7 +19,7 @@ use crate::clock;
 use crate::http::Refusal;
 use crate::http::body::Remaining;
 use crate::http::caching::cache_status::ErrorType;
-use crate::http::head::{ResponseHead, Scan, parse_response};
+use crate::http::head::{ResponseHead, Scan, parse_response, parse_status};
 use crate::http::request::{BodyLength, Request};
 use crate::http::response::{self, body_length};
 use crate::net;
@@ -35,6 +35,7 @@ pub(super) struct Fetched {
     pub(super) origin: Origin,
     /// With its empty line.
     pub(super) head: Vec<u8>,
+    pub(super) status: u16,
     pub(super) length: response::BodyLength,
     pub(super) request_time: SystemTime,
     pub(super) response_time: SystemTime,
@@ -176,6 +177,7 @@ fn ask(
     let method = question.request.head.method;
     let length = body_length(method, &parsed).map_err(|refusal| invalid(refusal.why))?;
     Ok(Fetched {
+        status: parsed.status,
         origin,
         head,
         length,
@@ -364,9 +366,9 @@ impl Asking<'_> {
         loop {
             let found = scan.find(&self.origin.buffer, HEAD_OCTETS_MAX);
             if let Some(head) = found.map_err(|refusal| self.refused(refusal))? {
-                let parsed = parse_response(&self.origin.buffer[head.clone()]);
-                let status = parsed.map_err(|refusal| self.refused(refusal))?.status;
-                return Ok((head, status));
+                let status = parse_status(&self.origin.buffer[head.clone()]);
+                let why = "it does not begin with an HTTP status line";
+                return Ok((head, status.ok_or_else(|| self.invalid(why))?));
             }
             let Origin { peer, buffer, .. } = &mut *self.origin;
             match peer.receive(buffer, PIECE_OCTETS, deadline, &self.shared.cut) {

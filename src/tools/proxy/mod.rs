@@ -223,6 +223,7 @@ impl Proxy {
         self.crew.wait_until(clock::now() + self.grace);
         self.shared.cut.cancel();
         self.crew.wait_until(clock::now() + ENDING);
+        self.shared.tally.finish(clock::now());
     }
 }
 

@@ -307,7 +307,7 @@ impl Visit<'_> {
             }
             Err(failure) => return Err(failure),
         };
-        let status = fetched.parsed()?.status;
+        let status = fetched.status;
         if status == 304 && !conditions.is_empty() {
             return self.freshened(turn, &old, fetched, reason, pilot);
         }
