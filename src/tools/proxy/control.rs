@@ -11,10 +11,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::arguments::{self, Place};
 use super::cache::{Cache, Found, fields_of};
 use super::failure::Failure;
-use super::own::Answer;
 use super::pages::status::State;
 use super::shared::Shared;
 use crate::http::client::{Response, exchange};

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::answer::{refuse, turn_away};
 use super::client::{Client, Next};
-use super::exchange::{After, exchange, refuse, turn_away};
+use super::exchange::{After, exchange};
 use super::failure::Failure;
 use super::lobby::{Guest, Visit};
 use super::shared::Shared;
@@ -95,7 +96,7 @@ impl Crew {
             }
             match visit {
                 Visit::New(stream, address) => self.welcome(stream, address, &mut scratch),
-                Visit::Guest(Guest::Client(client)) => self.serve(client, &mut scratch),
+                Visit::Guest(Guest::Client(client)) => self.serve(*client, &mut scratch),
                 Visit::Guest(Guest::Tunnel(tunnel)) => tunnel.run(&self.shared),
                 Visit::Nothing | Visit::Closed => {}
             }
@@ -190,7 +191,7 @@ impl Crew {
         }
         client.shrink();
         let deadline = client.deadline(shared);
-        shared.lobby.seat(Guest::Client(client), deadline);
+        shared.lobby.seat(Guest::Client(Box::new(client)), deadline);
     }
 
     /// Its connection to an origin may be of use to others.

@@ -10,7 +10,8 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags};
 
 use super::cache::{Cache, Prepared};
-use super::exchange::{After, Begun, Turn, persists_response};
+use super::delivery::{Begun, persists_response};
+use super::exchange::{After, Turn};
 use super::failure::Failure;
 use super::faults::Fault;
 use super::fetch::Fetched;

@@ -31,8 +31,8 @@ struct Guests {
 }
 
 pub(super) enum Guest {
-    Client(Client),
-    Tunnel(Tunnel),
+    Client(Box<Client>),
+    Tunnel(Box<Tunnel>),
 }
 
 /// What a thread is woken for.

@@ -7,11 +7,13 @@
 //! body. CONNECT becomes a [`tunnel`].
 
 mod access_list;
+mod answer;
 mod arguments;
 mod cache;
 mod client;
 mod control;
 mod crew;
+mod delivery;
 mod destination;
 mod exchange;
 mod failure;

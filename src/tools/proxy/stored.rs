@@ -353,7 +353,7 @@ impl Visit<'_> {
         pilot: Option<Pilot>,
     ) -> Result<Option<After>, Failure> {
         let fresh = self.freshen(&old.entry, &fetched)?;
-        let persists = super::exchange::persists_response(&fetched)?;
+        let persists = super::delivery::persists_response(&fetched)?;
         if persists {
             turn.keep_origin(fetched.origin);
         }

@@ -90,7 +90,7 @@ impl Tunnel {
                 let deadline = clock::now() + IDLE_MAX;
                 shared
                     .lobby
-                    .seat(super::lobby::Guest::Tunnel(self), deadline);
+                    .seat(super::lobby::Guest::Tunnel(Box::new(self)), deadline);
             }
             Ok(Fate::Over) | Err(_) => {}
         }
