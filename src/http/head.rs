@@ -8,6 +8,8 @@ use super::{Refusal, Version, bad_request};
 
 /// RFC 9112 section 3 wants at least 8,000 octets for a request line.
 const TARGET_OCTETS_MAX: usize = 8 << 10;
+/// A method, a version and what is between.
+const AROUND_TARGET_OCTETS_MAX: usize = 512;
 /// Browsers send about twenty.
 const FIELD_LINES_MAX: usize = 128;
 /// Some old clients send one behind a body (RFC 9112 section 2.2).
@@ -105,6 +107,9 @@ impl Scan {
                     return Err(bad_request("empty lines instead of a request"));
                 }
                 (true, true) => self.start = self.line,
+                (false, true) if length > TARGET_OCTETS_MAX + AROUND_TARGET_OCTETS_MAX => {
+                    return Err(TARGET_TOO_LONG);
+                }
                 (true, false) if self.line > octets_max => return Err(TOO_LARGE),
                 (true, false) => return Ok(Some(self.start..self.line)),
                 (false, _) => {}

@@ -1,5 +1,6 @@
 //! The proxy's own answers: its pages, and why there is no other answer.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 use super::client::Client;
@@ -15,8 +16,11 @@ use super::tally::{Exchange, Outcome};
 use crate::clock;
 use crate::http::caching::cache_status::ProxyStatus;
 use crate::http::head::Fields;
-use crate::http::{Refusal, reason};
+use crate::http::{Refusal, Version, reason};
 use crate::net::peer::Peer;
+
+/// Of the first line of what is no request.
+const LOGGED_OCTETS_MAX: usize = 1 << 10;
 
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -47,11 +51,11 @@ impl Answer {
     }
 }
 
-/// Answers a head that is none.
+/// Answers a head that is none, and begins so.
 pub(super) fn refuse(
     client: &mut Client,
     refusal: Refusal,
-    is_head: bool,
+    start: &[u8],
     shared: &Shared,
     out: &mut Vec<u8>,
 ) -> After {
@@ -61,16 +65,17 @@ pub(super) fn refuse(
     write_failure(out, &failure);
     let framing = Framing::Octets(body.len() as u64);
     write_own_fields(out, media_type, framing, Persistence::Closes);
-    if !is_head {
+    if !start.starts_with(b"HEAD ") {
         out.extend_from_slice(body.as_bytes());
     }
     let stall = shared.limits.stall;
     let sent = client.peer.send_all(out, stall, &shared.cut);
     shared.tally.count_error(failure.kind);
+    let (method, url, version) = first_line(start);
     let exchange = Exchange {
         client: client.address(),
-        method: "-".into(),
-        url: "-".into(),
+        method,
+        url,
         status: failure.status,
         reason: reason(failure.status),
         cache: Outcome::Own,
@@ -79,12 +84,36 @@ pub(super) fn refuse(
         origin: None,
         error: Some(failure.kind.name()),
         host: "".into(),
+        version,
+        user: None,
+        referer: None,
+        user_agent: None,
     };
     shared.tally.record(&exchange, clock::now());
     match sent {
         Ok(()) => After::Linger,
         Err(_) => After::Close,
     }
+}
+
+/// As far as it can be told.
+fn first_line(start: &[u8]) -> (Cow<'_, str>, Cow<'_, str>, Version) {
+    let line = start
+        .split(|octet| *octet == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = &line[..line.len().min(LOGGED_OCTETS_MAX)];
+    let mut parts = line.trim_ascii_end().splitn(3, |octet| *octet == b' ');
+    let mut part = || match parts.next() {
+        Some(part @ [_, ..]) => String::from_utf8_lossy(part),
+        Some([]) | None => "-".into(),
+    };
+    let (method, url) = (part(), part());
+    let version = match parts.next() {
+        Some(b"HTTP/1.0") => Version::Http10,
+        Some(_) | None => Version::Http11,
+    };
+    (method, url, version)
 }
 
 /// Tells a client that nothing is heard from it; what does not fit is lost.
@@ -126,8 +155,8 @@ fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
     if failure.status == 503 {
         line(out, b"Retry-After", b"1");
     }
-    if failure.status == 405 {
-        line(out, b"Allow", b"GET, HEAD, POST, OPTIONS");
+    if !failure.allow.is_empty() {
+        line(out, b"Allow", failure.allow.as_bytes());
     }
     line(out, b"Cache-Control", b"no-store");
     let policy = pages::CONTENT_SECURITY_POLICY;

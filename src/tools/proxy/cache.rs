@@ -14,6 +14,7 @@ use super::pages::status;
 use super::partial;
 use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
 use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
+use super::target;
 use crate::clock;
 use crate::http::caching::Mode;
 use crate::http::caching::freshness::{Reuse, Terms};
@@ -28,6 +29,8 @@ const MEMORY_OCTETS_MAX: u64 = 16 << 20;
 /// A response that was not to be shared is not waited for by others for so long.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
 const UNSHARED_MAX: usize = 1024;
+/// URLs whose change is remembered for what is under way.
+const CHANGES_MAX: usize = 1024;
 /// Stale responses that are fetched anew behind the back of whom they are served to.
 const BACKGROUND_MAX: usize = 8;
 
@@ -48,7 +51,16 @@ pub(super) struct Cache {
     pub(super) is_offline: bool,
     pub(super) flights: Flights,
     unshared: Mutex<HashMap<String, Instant>>,
+    changes: Mutex<Changes>,
     in_background: AtomicUsize,
+}
+
+/// When what was stored has been made invalid: an answer to an older request is not stored after
+/// that.
+#[derive(Default)]
+struct Changes {
+    of_all: Option<SystemTime>,
+    of_url: HashMap<String, SystemTime>,
 }
 
 /// What is stored for a request.
@@ -82,6 +94,7 @@ impl Cache {
             is_offline: arguments.offline,
             flights: Flights::default(),
             unshared: Mutex::default(),
+            changes: Mutex::default(),
             in_background: AtomicUsize::new(0),
         }))
     }
@@ -132,6 +145,10 @@ impl Cache {
         Prepared { terms, head }
     }
 
+    pub(super) fn terms(&self, meta: &Meta) -> Terms {
+        self.prepare(meta).terms
+    }
+
     /// What would be stored of an answer; or why nothing is.
     pub(super) fn meta(
         &self,
@@ -166,14 +183,50 @@ impl Cache {
 
     /// RFC 9111 section 4.4.
     pub(super) fn on_change(&self, url: &str, head: &ResponseHead) {
-        self.store.remove_url(url);
+        self.remove(url);
         for name in ["location", "content-location"] {
             if let Some(value) = head.fields.first(name)
-                && let Some(other) = same_origin(url, value)
+                && let Some(other) = target::same_site(url, value)
             {
-                self.store.remove_url(&other);
+                self.remove(&other);
             }
         }
+    }
+
+    pub(super) fn remove(&self, url: &str) -> usize {
+        let mut changes = self.changes();
+        if changes.of_url.len() >= CHANGES_MAX {
+            // What is under way for the others is not stored either.
+            changes.of_all = Some(clock::both().1);
+            changes.of_url.clear();
+        }
+        changes.of_url.insert(url.to_owned(), clock::both().1);
+        drop(changes);
+        self.store.remove_url(url)
+    }
+
+    pub(super) fn purge(&self, pattern: &str) -> usize {
+        self.changes().of_all = Some(clock::both().1);
+        self.store.purge(pattern)
+    }
+
+    pub(super) fn purge_all(&self) -> usize {
+        self.changes().of_all = Some(clock::both().1);
+        self.store.purge_all()
+    }
+
+    /// Whether something has changed since this was asked for.
+    pub(super) fn is_outdated(&self, meta: &Meta) -> bool {
+        let changes = self.changes();
+        let changed = [changes.of_all, changes.of_url.get(&meta.url).copied()];
+        changed
+            .into_iter()
+            .flatten()
+            .any(|changed| changed >= meta.request_time)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether others may wait for what one of them fetches.
@@ -213,7 +266,7 @@ impl Cache {
     /// is private from now on, nor that which is gone.
     pub(super) fn forget_unless_error(&self, url: &str, request: &Request, status: u16) {
         if request.head.method == b"GET" && (200..500).contains(&status) && status != 206 {
-            self.store.remove_url(url);
+            self.remove(url);
         }
     }
 
@@ -292,16 +345,4 @@ fn stored_fields(
     }
     fields.push((b"Via".to_vec(), via(head.version, pseudonym).into_bytes()));
     fields
-}
-
-/// Only a URL of the same origin: another site's answer must not empty the cache of this one.
-fn same_origin(url: &str, reference: &[u8]) -> Option<String> {
-    let reference = std::str::from_utf8(reference).ok()?;
-    let rest = url.strip_prefix("http://")?;
-    let origin = &url[..url.len() - rest.len() + rest.find('/').unwrap_or(rest.len())];
-    if let Some(path) = reference.strip_prefix(origin) {
-        return path.starts_with('/').then(|| reference.to_owned());
-    }
-    (reference.starts_with('/') && !reference.starts_with("//"))
-        .then(|| format!("{origin}{reference}"))
 }

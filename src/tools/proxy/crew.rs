@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::answer::{refuse, turn_away};
-use super::client::{Client, Next};
+use super::client::{Client, Next, TOO_SLOW};
 use super::exchange::{After, exchange};
 use super::failure::Failure;
 use super::lobby::{Guest, Visit};
@@ -17,7 +17,6 @@ use super::shared::Shared;
 use super::tally::TunnelRecord;
 use super::tunnel::Tunnel;
 use crate::clock;
-use crate::http::Refusal;
 use crate::http::caching::cache_status::ErrorType;
 use crate::net::peer::Peer;
 
@@ -153,7 +152,8 @@ impl Crew {
                 }
                 Next::Waits => return self.seat(client),
                 Next::Refused(refusal) => {
-                    refuse(&mut client, refusal, false, shared, &mut scratch.out)
+                    let start = std::mem::take(&mut client.buffer);
+                    refuse(&mut client, refusal, &start, shared, &mut scratch.out)
                 }
                 Next::Over => After::Close,
             };
@@ -207,11 +207,7 @@ impl Crew {
             if let Guest::Client(mut client) = guest
                 && client.is_in_head()
             {
-                let refusal = Refusal {
-                    status: 408,
-                    why: "the request's head took too long",
-                };
-                refuse(&mut client, refusal, false, &self.shared, &mut Vec::new());
+                refuse(&mut client, TOO_SLOW, b"", &self.shared, &mut Vec::new());
                 client.peer.finish_sending();
             }
         }

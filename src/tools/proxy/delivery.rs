@@ -1,7 +1,9 @@
 //! An answer on its way to the client: how it is framed, and what becomes of both connections.
 
 use super::answer::date;
-use super::cache::fields_of;
+use std::time::Duration;
+
+use super::cache::{fields_of, is_age};
 use super::exchange::{After, Opened, Turn};
 use super::failure::Failure;
 use super::faults::{Fault, Pace};
@@ -149,6 +151,7 @@ impl Turn<'_> {
     pub(super) fn begin_stored(
         &mut self,
         meta: &Meta,
+        age: Duration,
         target: &Target,
         framing: Framing,
     ) -> Persistence {
@@ -156,7 +159,8 @@ impl Turn<'_> {
         self.note.status = meta.status;
         self.out.clear();
         write_status_line(self.out, meta.status, meta.reason.as_bytes());
-        for field in &fields_of(meta).0 {
+        let fields = fields_of(meta);
+        for field in fields.0.iter().filter(|field| !is_age(field)) {
             match target.form {
                 Form::Path => write_fenced(self.out, field, target),
                 Form::Absolute | Form::Reverse => line(self.out, field.name, field.value),
@@ -165,6 +169,7 @@ impl Turn<'_> {
         if target.form == Form::Path {
             write_fence(self.out);
         }
+        line(self.out, b"Age", age.as_secs().to_string().as_bytes());
         if let Some(status) = &self.cache_status {
             line(self.out, b"Cache-Status", status.as_bytes());
         }

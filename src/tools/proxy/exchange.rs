@@ -1,6 +1,7 @@
 //! A request and its answer: what is asked for, whether it may be, and how the answer gets to
 //! the client.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -65,6 +66,8 @@ pub(super) struct Note {
     pub(super) host: String,
     pub(super) status: u16,
     pub(super) outcome: Outcome,
+    /// The password was right.
+    pub(super) user: bool,
     pub(super) octets: u64,
     pub(super) origin: Option<SocketAddr>,
     pub(super) error: Option<ErrorType>,
@@ -81,8 +84,7 @@ pub(super) fn exchange(
     let request = match parsed {
         Ok(request) => request,
         Err(refusal) => {
-            let is_head = head.starts_with(b"HEAD ");
-            return refuse(client, refusal, is_head, shared, out);
+            return refuse(client, refusal, head, shared, out);
         }
     };
     let mut turn = Turn {
@@ -108,7 +110,8 @@ impl Note {
             url,
             host: String::new(),
             status: 0,
-            outcome: Outcome::Pass,
+            outcome: Outcome::Own,
+            user: false,
             octets: 0,
             origin: None,
             error: None,
@@ -136,7 +139,7 @@ impl<'t> Turn<'t> {
     }
 
     /// RFC 9110 section 11.7.
-    fn authenticate(&self) -> Result<(), Failure> {
+    fn authenticate(&mut self) -> Result<(), Failure> {
         let Some(credentials) = &self.shared.rules.credentials else {
             return Ok(());
         };
@@ -179,6 +182,7 @@ impl<'t> Turn<'t> {
     fn open_tunnel(&mut self, host: &str, port: u16) -> Result<After, Failure> {
         let place = with_port(host, port);
         (self.note.url, self.note.host) = (place.clone(), host.to_owned());
+        self.note.outcome = Outcome::Pass;
         if self.request.body != BodyLength::None {
             return Err(Failure::refusal(Refusal {
                 status: 400,
@@ -223,7 +227,12 @@ impl<'t> Turn<'t> {
 
     fn resource(&mut self, target: &Target) -> Result<After, Failure> {
         (self.note.url, self.note.host) = (target.url(), target.host.to_string());
+        self.note.outcome = Outcome::Pass;
         if target.form == Form::Path {
+            if !matches!(self.request.head.method, b"GET" | b"HEAD") {
+                let why = "in path form there are only GET and HEAD";
+                return Err(Failure::method_not_allowed("GET, HEAD", why));
+            }
             target::fence(self.request).map_err(Failure::refusal)?;
         }
         let deadline = self.began + self.shared.limits.connect_time;
@@ -327,6 +336,17 @@ impl<'t> Turn<'t> {
         self.client.peer.send_all(self.out, stall, cut)
     }
 
+    fn user(&self) -> Option<Cow<'_, str>> {
+        let credentials = self.shared.rules.credentials.as_ref();
+        let user = credentials.filter(|_| self.note.user)?.user.as_str();
+        Some(user.into())
+    }
+
+    fn field(&self, name: &str) -> Option<Cow<'_, str>> {
+        let value = self.request.head.fields.first(name);
+        value.map(String::from_utf8_lossy)
+    }
+
     fn log(&self) {
         let now = clock::now();
         let note = &self.note;
@@ -342,6 +362,10 @@ impl<'t> Turn<'t> {
             origin: note.origin,
             error: note.error.map(ErrorType::name),
             host: note.host.as_str().into(),
+            version: self.request.head.version,
+            user: self.user(),
+            referer: self.field("referer"),
+            user_agent: self.field("user-agent"),
         };
         self.shared.tally.record(&exchange, now);
     }

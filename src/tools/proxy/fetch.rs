@@ -414,7 +414,11 @@ impl Asking<'_> {
     }
 
     fn refused(&self, refusal: Refusal) -> Trouble {
-        let mut failure = Failure::invalid(&self.origin.route.host, refusal.why);
+        let why = match refusal.status {
+            414 => "its status line is too long",
+            _ => refusal.why,
+        };
+        let mut failure = Failure::invalid(&self.origin.route.host, why);
         if refusal.status == 431 {
             failure.kind = ErrorType::HttpResponseHeaderSectionSize;
         }

@@ -4,8 +4,9 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
@@ -46,18 +47,21 @@ pub(super) fn fill(
     fault: &Fault,
 ) -> Result<After, Failure> {
     // A limited rate is kept by the relay.
+    let announced = announced(&fetched);
     let writer = match fault.rate {
-        None => cache.store.write(meta.clone()),
+        None => cache.store.write(meta.clone(), announced),
         Some(_) => None,
     };
     let Some(writer) = writer else {
         drop(pilot);
+        cache.mark_unshared(&meta.url, clock::now());
         return turn.deliver(fetched, target, fault);
     };
     let complete = partial::complete_length(&meta, &fetched);
-    begin(pilot.as_ref(), &writer, meta, &fetched);
+    begin(cache, pilot.as_ref(), &writer, &meta, announced);
     let begun = turn.begin_answer(&fetched, target)?;
     let delivery = Delivery {
+        meta: &meta,
         writer,
         beginning: 0,
         complete,
@@ -65,7 +69,7 @@ pub(super) fn fill(
         origin: fetched.origin,
         begun,
     };
-    Ok(delivery.run(turn))
+    delivery.run(turn)
 }
 
 /// Delivers and stores a whole answer whose beginning is written already, and `fetched` the rest.
@@ -84,11 +88,12 @@ pub(super) fn fill_rest(
     let framing = Framing::Octets(beginning + rest);
     let begun = Begun {
         framing,
-        persistence: turn.begin_stored(meta, target, framing),
+        persistence: turn.begin_stored(meta, Duration::ZERO, target, framing),
         remaining: Remaining::Octets(rest),
         origin_persists: persists_response(&fetched)?,
     };
     let delivery = Delivery {
+        meta,
         writer,
         beginning,
         complete: Some(beginning + rest),
@@ -96,11 +101,12 @@ pub(super) fn fill_rest(
         origin: fetched.origin,
         begun,
     };
-    Ok(delivery.run(turn))
+    delivery.run(turn)
 }
 
 /// An answer that is both stored and sent.
 struct Delivery<'p> {
+    meta: &'p Meta,
     writer: Writer<Prepared>,
     /// Of the body, written before.
     beginning: u64,
@@ -112,8 +118,9 @@ struct Delivery<'p> {
 }
 
 impl Delivery<'_> {
-    fn run(self, turn: &mut Turn) -> After {
+    fn run(self, turn: &mut Turn) -> Result<After, Failure> {
         let Delivery {
+            meta,
             writer,
             beginning,
             complete,
@@ -124,6 +131,7 @@ impl Delivery<'_> {
         let Begun { framing, .. } = begun;
         let mut filling = Filling {
             shared: turn.shared,
+            meta,
             inflow: Inflow::new(&origin.peer, &mut origin.buffer, begun.remaining),
             file: Arc::clone(writer.file()),
             length: beginning,
@@ -134,8 +142,10 @@ impl Delivery<'_> {
             framing,
             out: std::mem::take(turn.out),
             handed: 0,
+            has_begun: false,
         };
         let filled = filling.run();
+        turn.is_answered = filling.has_begun;
         filling.inflow.compact();
         turn.note.octets = filling.handed;
         turn.shared.tally.count_fetched(filling.length - beginning);
@@ -146,12 +156,16 @@ impl Delivery<'_> {
                 if begun.origin_persists {
                     turn.keep_origin(origin);
                 }
-                match has_client {
+                Ok(match has_client {
                     true => turn.after(begun.persistence),
                     false => After::Close,
-                }
+                })
             }
-            Err(broken) => turn.broken(&broken, framing),
+            Err(Broken::Invalid) if !turn.is_answered => Err(Failure::invalid(
+                &turn.note.host,
+                "its chunks are not valid",
+            )),
+            Err(broken) => Ok(turn.broken(&broken, framing)),
         }
     }
 }
@@ -164,10 +178,11 @@ pub(super) fn fill_unseen(
     meta: Meta,
     pilot: Pilot,
 ) {
-    let Some(writer) = cache.store.write(meta.clone()) else {
+    let announced = announced(&fetched);
+    let Some(writer) = cache.store.write(meta.clone(), announced) else {
         return;
     };
-    begin(Some(&pilot), &writer, meta, &fetched);
+    begin(cache, Some(&pilot), &writer, &meta, announced);
     let remaining = match fetched.length {
         response::BodyLength::Octets(octets) => Remaining::Octets(octets),
         response::BodyLength::Chunked => Remaining::chunked(),
@@ -176,6 +191,7 @@ pub(super) fn fill_unseen(
     let mut origin = fetched.origin;
     let mut filling = Filling {
         shared,
+        meta: &meta,
         inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
         file: Arc::clone(writer.file()),
         length: 0,
@@ -186,20 +202,31 @@ pub(super) fn fill_unseen(
         framing: Framing::None,
         out: Vec::new(),
         handed: 0,
+        has_begun: false,
     };
     // Nobody is there to be told that it broke off.
     let _ = filling.run();
     shared.tally.count_fetched(filling.length);
 }
 
-fn begin(pilot: Option<&Pilot>, writer: &Writer<Prepared>, meta: Meta, fetched: &Fetched) {
-    let announced = match fetched.length {
+fn announced(fetched: &Fetched) -> Option<u64> {
+    match fetched.length {
         response::BodyLength::Octets(octets) => Some(octets),
         response::BodyLength::Chunked | response::BodyLength::UntilClose => None,
-    };
+    }
+}
+
+fn begin(
+    cache: &Cache,
+    pilot: Option<&Pilot>,
+    writer: &Writer<Prepared>,
+    meta: &Meta,
+    announced: Option<u64>,
+) {
     if let Some(pilot) = pilot {
         pilot.begin(Arriving {
-            meta,
+            terms: cache.terms(meta),
+            meta: meta.clone(),
             file: Arc::clone(writer.file()),
             announced,
         });
@@ -208,8 +235,9 @@ fn begin(pilot: Option<&Pilot>, writer: &Writer<Prepared>, meta: Meta, fetched: 
 
 struct Filling<'f, 'a, 'p> {
     shared: &'f Shared,
+    meta: &'f Meta,
     inflow: Inflow<'a>,
-    /// Until all of it is stored.
+    /// Until all of it is stored, or it turns out that it cannot be.
     writer: Option<Writer<Prepared>>,
     file: Arc<File>,
     /// Of the body, in the file.
@@ -223,6 +251,8 @@ struct Filling<'f, 'a, 'p> {
     out: Vec<u8>,
     /// Of the body, in `out` or sent.
     handed: u64,
+    /// Something has been sent to the client.
+    has_begun: bool,
 }
 
 impl Drop for Filling<'_, '_, '_> {
@@ -241,8 +271,16 @@ impl Filling<'_, '_, '_> {
     fn run(&mut self) -> Result<bool, Broken> {
         let mut stalls_at = clock::now() + self.shared.limits.stall;
         loop {
-            if self.take()? {
-                stalls_at = clock::now() + self.shared.limits.stall;
+            match self.take() {
+                Ok(true) => stalls_at = clock::now() + self.shared.limits.stall,
+                Ok(false) => {}
+                Err(broken) => {
+                    // What was right of it is not kept back, unless there may be a better answer.
+                    if self.has_begun || self.length > 0 {
+                        self.send_now();
+                    }
+                    return Err(broken);
+                }
             }
             if self.inflow.is_over {
                 break;
@@ -253,13 +291,21 @@ impl Filling<'_, '_, '_> {
             }
             self.receive(stalls_at)?;
         }
-        // Stored before its last octet is sent: whoever asks after that finds it.
-        if let Some(entry) = self.writer.take().and_then(Writer::commit)
-            && let Some(pilot) = self.pilot.take()
-        {
-            pilot.land(entry);
-        }
+        self.land();
         self.finish()
+    }
+
+    /// Stored before its last octet is sent: whoever asks after that finds it.
+    fn land(&mut self) {
+        let cache = self.shared.cache.as_ref();
+        let is_outdated = cache.is_none_or(|cache| cache.is_outdated(self.meta));
+        let writer = self.writer.take().filter(|_| !is_outdated);
+        let entry = writer.and_then(Writer::commit);
+        match (self.pilot.take(), entry) {
+            (Some(pilot), Some(entry)) => pilot.land(entry),
+            (Some(pilot), None) => pilot.complete(self.length),
+            (None, _) => {}
+        }
     }
 
     /// Stores what has come, and hands it to the client if he has all before it.
@@ -292,9 +338,17 @@ impl Filling<'_, '_, '_> {
         Ok(self.length > before)
     }
 
-    /// The disk is full, or this is larger than the cache wants: only the client gets it.
+    /// The disk is full, or this is larger than the cache wants.
     fn pass_by(&mut self, data: &[u8]) -> Result<(), Broken> {
-        (self.writer, self.pilot) = (None, None);
+        self.writer = None;
+        // The file has no name any more, but others read it.
+        if self.pilot.as_ref().is_some_and(Pilot::has_passengers)
+            && self.file.write_all_at(data, self.length).is_ok()
+        {
+            self.length += data.len() as u64;
+            return Ok(());
+        }
+        self.pilot = None;
         let Some(client) = self.client else {
             return Ok(());
         };
@@ -303,6 +357,7 @@ impl Filling<'_, '_, '_> {
         self.length += data.len() as u64;
         self.handed = self.length;
         let (stall, cut) = (self.shared.limits.stall, &self.shared.cut);
+        self.has_begun = true;
         client
             .send_all(&self.out, stall, cut)
             .map_err(Broken::Sink)?;
@@ -321,6 +376,7 @@ impl Filling<'_, '_, '_> {
             match client.send_now(&self.out) {
                 Ok(0) => return,
                 Ok(sent) => {
+                    self.has_begun = true;
                     self.out.drain(..sent);
                 }
                 Err(_) => {
@@ -351,11 +407,10 @@ impl Filling<'_, '_, '_> {
             Remaining::Octets(left) => *left <= REST_OCTETS_MAX.max(self.length),
             Remaining::Chunked(_) | Remaining::UntilClose => false,
         };
-        if self.writer.is_none() {
-            return false;
-        }
         let waits = |pilot: &Pilot| pilot.has_passengers();
-        is_short || self.framing == Framing::None || self.pilot.as_ref().is_some_and(waits)
+        let is_stored = self.writer.is_some();
+        (is_stored && (is_short || self.framing == Framing::None))
+            || self.pilot.as_ref().is_some_and(waits)
     }
 
     /// Waits until the origin has sent more, or the client takes more.
@@ -392,6 +447,7 @@ impl Filling<'_, '_, '_> {
         let Some(client) = self.client else {
             return Ok(false);
         };
+        self.has_begun = true;
         self.catch_up(client)?;
         if self.framing == Framing::Chunked {
             self.out.extend_from_slice(b"0\r\n");
@@ -434,6 +490,7 @@ pub(super) fn ride(
     turn: &mut Turn,
     passenger: &Passenger,
     arriving: &Arriving,
+    age: Duration,
     target: &Target,
 ) -> Result<After, Failure> {
     let is_http10 = turn.request.head.version == Version::Http10;
@@ -442,7 +499,7 @@ pub(super) fn ride(
         None if is_http10 => Framing::UntilClose,
         None => Framing::Chunked,
     };
-    let persistence = turn.begin_stored(&arriving.meta, target, framing);
+    let persistence = turn.begin_stored(&arriving.meta, age, target, framing);
     let carried = carry(turn, passenger, arriving, framing);
     match carried {
         Ok(()) => Ok(turn.after(persistence)),
@@ -462,11 +519,12 @@ fn carry(
     loop {
         let is_more = |stage: &Stage| match stage {
             Stage::Arriving(_, written) => *written > at,
-            Stage::Asking | Stage::Landed(_) | Stage::GivenUp => true,
+            Stage::Asking | Stage::Landed(_) | Stage::Complete(_) | Stage::GivenUp => true,
         };
         let (written, is_over) = match passenger.wait(is_more, clock::now() + stall, cut) {
             Stage::Arriving(_, written) => (written, false),
             Stage::Landed(entry) => (entry.length, true),
+            Stage::Complete(octets) => (octets, true),
             Stage::Asking | Stage::GivenUp => return Err(Broken::Incomplete),
         };
         while at < written {

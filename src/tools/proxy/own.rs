@@ -26,6 +26,7 @@ use crate::http::request::{BodyLength, Target};
 /// Of a form.
 const FORM_OCTETS_MAX: usize = 32 << 10;
 const TEXT: &str = "text/plain; charset=utf-8";
+const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const HOSTS_SHOWN: usize = 10;
 
 pub(super) fn answer(turn: &mut Turn, path: &[u8]) -> Result<Answer, Failure> {
@@ -37,13 +38,11 @@ pub(super) fn answer(turn: &mut Turn, path: &[u8]) -> Result<Answer, Failure> {
     match turn.request.head.method {
         b"GET" | b"HEAD" => get(turn, path, &parse_form(query.as_bytes())),
         b"POST" => post(turn, path),
-        b"OPTIONS" => {
-            Ok(Answer::new(TEXT, Vec::new()).with_field("Allow", "GET, HEAD, POST, OPTIONS"))
-        }
-        _ => Err(Failure::refusal(Refusal {
-            status: 405,
-            why: "the proxy's own pages know GET, HEAD and POST",
-        })),
+        b"OPTIONS" => Ok(Answer::new(TEXT, Vec::new()).with_field("Allow", METHODS)),
+        _ => Err(Failure::method_not_allowed(
+            METHODS,
+            "the proxy's own pages know GET, HEAD, POST and OPTIONS",
+        )),
     }
 }
 

@@ -125,7 +125,10 @@ pub(super) fn complete(
         )
     };
     let body = entry.body().map_err(|_| unreadable())?;
-    let mut writer = cache.store.write(meta.clone()).ok_or_else(unreadable)?;
+    let mut writer = cache
+        .store
+        .write(meta.clone(), None)
+        .ok_or_else(unreadable)?;
     copy(&body, entry.length, &mut |piece| writer.append(piece)).map_err(|_| unreadable())?;
     filling::fill_rest(turn, writer, entry.length, fetched, &meta, target)
 }

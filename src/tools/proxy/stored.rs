@@ -23,7 +23,7 @@ use crate::clock;
 use crate::http::caching::cache_status::{self, CacheStatus, ErrorType, ForwardReason};
 use crate::http::caching::directives::RequestDirectives;
 use crate::http::caching::freshening::{freshen, may_freshen};
-use crate::http::caching::freshness::{Reason, Reuse};
+use crate::http::caching::freshness::{Reason, Reuse, Terms};
 use crate::http::caching::vary;
 use crate::http::head::{Field, Fields, parse_request};
 use crate::http::request::{self, BodyLength, Request};
@@ -445,8 +445,11 @@ impl Visit<'_> {
                 turn.deliver(fetched, self.target, self.fault)
             }
             Err(_) => {
+                // What others could not have asked for just so says nothing about their requests.
+                if pilot.is_some() && fetched.status < 500 {
+                    self.cache.mark_unshared(self.url, clock::now());
+                }
                 drop(pilot);
-                self.cache.mark_unshared(self.url, clock::now());
                 self.cache
                     .forget_unless_error(self.url, turn.request, head.status);
                 turn.cache_status = Some(forwarded(reason, status, false, false));
@@ -468,12 +471,12 @@ impl Visit<'_> {
         let deadline = turn.began + turn.shared.limits.answer_time;
         let has_begun = |stage: &Stage| !matches!(stage, Stage::Asking);
         let stage = passenger.wait(has_begun, deadline, &turn.shared.cut);
-        let fields = &turn.request.head.fields;
-        let fits = |meta: &Meta| vary::missing(&meta.selecting, fields).is_none();
         match stage {
-            Stage::Landed(entry) if fits(&entry.meta) => {
+            Stage::Landed(entry) => {
                 let terms = &self.cache.prepared(&entry).terms;
-                let (age, ttl) = age_and_ttl(terms.reuse(&Fields::default(), clock::both().1));
+                let Some((age, ttl)) = self.fits(turn, &entry.meta, terms) else {
+                    return Ok(None);
+                };
                 let served = Served {
                     age,
                     outcome: Outcome::Collapsed,
@@ -488,13 +491,29 @@ impl Visit<'_> {
                 };
                 serve(turn, self.cache, &entry, self.target, self.fault, &served)
             }
-            Stage::Arriving(arriving, _) if fits(&arriving.meta) => {
+            Stage::Arriving(arriving, _) => {
+                let Some((age, _)) = self.fits(turn, &arriving.meta, &arriving.terms) else {
+                    return Ok(None);
+                };
                 let status = forwarded(ForwardReason::UriMiss, None, true, true);
                 turn.cache_status = Some(status);
                 turn.note.outcome = Outcome::Collapsed;
-                filling::ride(turn, passenger, &arriving, self.target).map(Some)
+                filling::ride(turn, passenger, &arriving, age, self.target).map(Some)
             }
-            Stage::Landed(_) | Stage::Arriving(..) | Stage::Asking | Stage::GivenUp => Ok(None),
+            Stage::Complete(_) | Stage::Asking | Stage::GivenUp => Ok(None),
+        }
+    }
+
+    /// Whether what another request is answered with may answer this one without a question to
+    /// the origin (RFC 9111 section 4); its age, and how long it stays fresh.
+    fn fits(&self, turn: &Turn, meta: &Meta, terms: &Terms) -> Option<(Duration, i64)> {
+        let fields = &turn.request.head.fields;
+        if vary::missing(&meta.selecting, fields).is_some() {
+            return None;
+        }
+        match terms.reuse(fields, clock::both().1) {
+            reuse @ Reuse::Fresh { .. } => Some(age_and_ttl(reuse)),
+            _ => None,
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::clock;
+use crate::http::Version;
 use crate::http::caching::cache_status::ErrorType;
 use crate::measure::size;
 use crate::output::{self, Printable};
@@ -97,6 +98,23 @@ pub(super) struct Exchange<'a> {
     pub(super) error: Option<&'static str>,
     #[serde(skip)]
     pub(super) host: Cow<'a, str>,
+    #[serde(skip)]
+    pub(super) version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<Cow<'a, str>>,
+    #[serde(skip)]
+    pub(super) referer: Option<Cow<'a, str>>,
+    #[serde(skip)]
+    pub(super) user_agent: Option<Cow<'a, str>>,
+}
+
+impl Exchange<'_> {
+    fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::Http10 => " HTTP/1.0",
+            Version::Http11 => " HTTP/1.1",
+        }
+    }
 }
 
 impl fmt::Display for Exchange<'_> {
@@ -105,9 +123,10 @@ impl fmt::Display for Exchange<'_> {
         let (method, url) = (self.method.as_bytes(), self.url.as_bytes());
         writeln!(
             f,
-            "From {client} Request {} {} HTTP/1.1",
+            "From {client} Request {} {}{}",
             Printable(method),
-            Printable(url)
+            Printable(url),
+            self.protocol()
         )?;
         let (status, reason) = (self.status, self.reason);
         write!(f, "To {client} Response HTTP/1.1 {status} {reason}")?;
@@ -313,8 +332,11 @@ impl Tally {
     pub(super) fn record(&self, exchange: &Exchange, now: Instant) {
         let add = |counter: &AtomicU64, count| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.results[exchange.cache as usize], 1);
-        let class = usize::from(exchange.status / 100).clamp(1, 5) - 1;
-        add(&self.classes[class], 1);
+        // A dropped exchange has none.
+        let class = usize::from(exchange.status / 100).checked_sub(1);
+        if let Some(class) = class.and_then(|class| self.classes.get(class)) {
+            add(class, 1);
+        }
         add(&self.octets_to_clients, exchange.octets);
         if exchange.cache.is_from_cache() {
             add(&self.octets_saved, exchange.octets);
@@ -368,7 +390,7 @@ impl Tally {
 
 impl Desk {
     fn record(&mut self, exchange: &Exchange, now: Instant) {
-        if exchange.cache != Outcome::Own {
+        if exchange.cache != Outcome::Own && !exchange.host.is_empty() {
             if let Some(figures) = self.host(&exchange.host) {
                 figures.requests += 1;
                 figures.hits += u64::from(exchange.cache.is_from_cache());
@@ -382,12 +404,12 @@ impl Desk {
         let (method, url) = (&exchange.method, &exchange.url);
         let record = Record {
             peer: exchange.client,
-            user: None,
-            request: [method, " ", url, " HTTP/1.1"].concat().into(),
+            user: exchange.user.clone(),
+            request: [method, " ", url, exchange.protocol()].concat().into(),
             status: exchange.status,
             octets: exchange.octets,
-            referer: None,
-            user_agent: None,
+            referer: exchange.referer.clone(),
+            user_agent: exchange.user_agent.clone(),
             milliseconds: exchange.milliseconds,
             began: now,
             format: self.log.format,
@@ -430,6 +452,9 @@ impl Desk {
             method: overwritten(method, &exchange.method),
             url: overwritten(url, &exchange.url),
             host: overwritten(host, &exchange.host),
+            user: None,
+            referer: None,
+            user_agent: None,
             ..*exchange
         };
         self.recent.push_back((clock::unix_seconds(), kept));

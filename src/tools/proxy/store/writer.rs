@@ -14,7 +14,7 @@ use super::{HOT_BODY_MAX, Shared};
 
 /// No single response takes more than this share of the store, or one download would push out
 /// all else.
-const OBJECT_SHARE: u64 = 4;
+pub(super) const OBJECT_SHARE: u64 = 4;
 /// Nor do all that are not complete yet, which may never be.
 const UNFINISHED_SHARE: u64 = 2;
 
@@ -175,7 +175,7 @@ mod tests {
     fn others_read_what_grows_and_nothing_is_left_of_what_is_not_completed() {
         let folder = folder();
         let store = open(&folder);
-        let mut writer = store.write(meta(URL, 1)).expect("room");
+        let mut writer = store.write(meta(URL, 1), None).expect("room");
         writer.append(b"ab").expect("room");
         writer.append(b"cd").expect("room");
         let mut read = [0; 4];
@@ -202,7 +202,7 @@ mod tests {
         for n in 0..16 {
             put(&store, meta(&format!("http://a/{n:02}"), 1), &[0; 1000]).expect("room");
         }
-        let mut writer = store.write(meta(URL, 1)).expect("room");
+        let mut writer = store.write(meta(URL, 1), None).expect("room");
         writer.append(b"a").expect("room");
         let full = OpenOptions::new()
             .write(true)
@@ -212,7 +212,7 @@ mod tests {
         assert!(writer.append(b"b").is_err() && writer.append(b"c").is_err());
         assert!(writer.commit().is_none());
         assert_eq!(store.size().entries, 14);
-        assert!(store.write(meta(URL, 1)).is_none());
+        assert!(store.write(meta(URL, 1), None).is_none());
         *locked(&store.0.paused_until) = Some(clock::now());
         put(&store, meta(URL, 1), b"again").expect("room");
         check(&store, URL, &[(&meta(URL, 1), b"again")]);
