@@ -140,13 +140,20 @@ fn choose(shared: &Shared, question: &Question, kept: Option<Origin>) -> Option<
 fn connect(shared: &Shared, question: &Question) -> Result<Origin, Failure> {
     let target = question.target;
     let deadline = question.began + shared.limits.connect_time;
-    upstream::connect(
+    let origin = upstream::connect(
         shared,
         &target.host,
         target.port,
         question.visitor,
         deadline,
-    )
+    )?;
+    match origin.buffer.is_empty() {
+        true => Ok(origin),
+        false => Err(Failure::invalid(
+            &target.host,
+            "it speaks before it is asked",
+        )),
+    }
 }
 
 fn ask(
