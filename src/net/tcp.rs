@@ -59,6 +59,25 @@ pub(crate) fn connect(
 }
 
 impl Connection {
+    /// One that is there already.
+    pub(crate) fn dialled(
+        stream: TcpStream,
+        peer: SocketAddr,
+        cancel: &Cancel,
+    ) -> Result<Connection, Error> {
+        stream
+            .set_nonblocking(true)
+            .map_err(|error| Error::System {
+                what: format!("cannot use the connection to {peer}"),
+                error,
+            })?;
+        Ok(Connection {
+            stream,
+            cancel: cancel.clone(),
+            peer,
+        })
+    }
+
     /// What has come, at least one octet; none at the peer's end.
     pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, Error> {
         let mut read = |stream: &mut TcpStream| stream.read(buffer);

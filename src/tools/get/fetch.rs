@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Arguments;
@@ -10,12 +9,12 @@ use super::body::Sink;
 use super::report::{self, Answer, Times};
 use super::save::Download;
 use super::url::Url;
-use crate::cancel::Cancel;
 use crate::http::client::{self, Response, exchange};
 use crate::http::request::parse_authority;
 use crate::net;
+use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
-use crate::net::tcp::{self, Connection};
+use crate::net::tcp::Connection;
 use crate::net::tls::{self, Stream, Trust};
 use crate::tool::{Context, Error, Status};
 use crate::{cause, clock};
@@ -202,7 +201,8 @@ impl Ask<'_> {
         };
         let addresses = resolve(host, port, Family::Any, cancel)?;
         times.resolved = Some(clock::now());
-        let connection = connect_to_any(&addresses, patience, cancel)
+        let connection = dial(&addresses, clock::now() + patience, cancel)
+            .and_then(|(stream, peer)| Connection::dialled(stream, peer, cancel))
             .map_err(|error| refused(error, url, self.proxy.is_some()))?;
         times.connected = Some(clock::now());
         let stream = Stream::Plain(connection);
@@ -261,28 +261,6 @@ fn with_kept(error: Error, kept: Option<String>) -> Error {
         (Error::TimedOut(text), Some(kept)) => Error::TimedOut(format!("{text}; {kept}")),
         (error, _) => error,
     }
-}
-
-/// The first that answers; each has its share of the time, so that one that is silent does not
-/// hide the others.
-fn connect_to_any(
-    addresses: &[SocketAddr],
-    patience: Duration,
-    cancel: &Cancel,
-) -> Result<Connection, net::Error> {
-    let end = clock::now() + patience;
-    let mut failure = None;
-    for (number, address) in addresses.iter().enumerate() {
-        let left = end.saturating_duration_since(clock::now());
-        let share = left / u32::try_from(addresses.len() - number).unwrap_or(1);
-        match tcp::connect(*address, clock::now() + share, cancel) {
-            Ok(connection) => return Ok(connection),
-            Err(net::Error::Cancelled) => return Err(net::Error::Cancelled),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    let nothing = || net::Error::TimedOut("no address to connect to".to_owned());
-    Err(failure.unwrap_or_else(nothing))
 }
 
 /// RFC 9110 section 9.3.6.

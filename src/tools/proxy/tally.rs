@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::target::OWN_PATHS;
 use crate::clock;
 use crate::http::Version;
 use crate::http::caching::cache_status::ErrorType;
@@ -398,7 +399,9 @@ impl Desk {
             }
             self.remember(exchange);
         }
-        if !self.log.wants(now) {
+        // Those who look how it goes are not what they want to see.
+        let is_look = exchange.cache == Outcome::Own && exchange.url.starts_with(OWN_PATHS);
+        if (is_look && exchange.error.is_none()) || !self.log.wants(now) {
             return;
         }
         let (method, url) = (&exchange.method, &exchange.url);
