@@ -257,7 +257,9 @@ pub(crate) fn parse_field(line: &[u8]) -> Result<Field<'_>, Refusal> {
 /// RFC 9112 section 5.1: white space before the colon is removed from responses.
 fn parse_response_field(line: &[u8]) -> Result<Field<'_>, Refusal> {
     let (name, value) = split_field(line)?;
-    field(name.trim_ascii_end(), value)
+    let is_space = |octet: &u8| matches!(octet, b' ' | b'\t');
+    let octets = name.iter().rposition(|octet| !is_space(octet));
+    field(&name[..octets.map_or(0, |last| last + 1)], value)
 }
 
 fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {

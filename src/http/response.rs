@@ -25,7 +25,9 @@ pub(crate) fn body_length(method: &[u8], head: &ResponseHead) -> Result<BodyLeng
         return Err(bad_gateway("more than one Content-Length"));
     }
     let codings: Vec<&[u8]> = head.fields.tokens("transfer-encoding").collect();
+    let names_none = codings.is_empty() && head.fields.first("transfer-encoding").is_some();
     match (codings.as_slice(), length) {
+        _ if names_none => Err(bad_gateway("Transfer-Encoding without a coding")),
         ([], None) => Ok(BodyLength::UntilClose),
         ([], Some(digits)) => {
             let octets = parse_digits(digits);

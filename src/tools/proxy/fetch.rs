@@ -255,16 +255,19 @@ impl Asking<'_> {
             else {
                 return Ok(None);
             };
-            let ends = [client.peer.as_fd(), self.origin.peer.as_fd()];
-            let waited = self
-                .shared
-                .cut
-                .wait_any(&ends, PollFlags::POLLIN, Some(deadline));
-            if waited.map_err(|_| self.silent())? == Wake::TimedOut {
-                return Err(self.silent());
-            }
-            if self.origin.peer.is_quiet() {
-                return Ok(None);
+            // The next answer may have come with the last one.
+            if self.origin.buffer.is_empty() {
+                let ends = [client.peer.as_fd(), self.origin.peer.as_fd()];
+                let waited = self
+                    .shared
+                    .cut
+                    .wait_any(&ends, PollFlags::POLLIN, Some(deadline));
+                if waited.map_err(|_| self.silent())? == Wake::TimedOut {
+                    return Err(self.silent());
+                }
+                if self.origin.peer.is_quiet() {
+                    return Ok(None);
+                }
             }
             let (head, status) = self.read_head(deadline)?;
             if !self.is_interim(status)? {
@@ -310,13 +313,10 @@ impl Asking<'_> {
             match relayed {
                 Ok(()) => return Ok(None),
                 Err(Broken::Answered) => {
-                    let deadline = clock::now() + self.shared.limits.answer_time;
-                    let (head, status) = self.read_head(deadline)?;
-                    if !self.is_interim(status)? {
+                    if let Some(head) = self.read_early_head()? {
                         self.is_request_whole = false;
                         return Ok(Some(head));
                     }
-                    self.relay_interim(head, status)?;
                 }
                 // It may have answered before it closed.
                 Err(Broken::Sink(net::Error::System { .. })) => {
@@ -324,6 +324,22 @@ impl Asking<'_> {
                     return Ok(None);
                 }
                 Err(broken) => return Err(Trouble::Final(self.body_failure(&broken))),
+            }
+        }
+    }
+
+    /// `None`: only interim answers have come.
+    fn read_early_head(&mut self) -> Result<Option<Range<usize>>, Trouble> {
+        let deadline = clock::now() + self.shared.limits.answer_time;
+        loop {
+            let (head, status) = self.read_head(deadline)?;
+            if !self.is_interim(status)? {
+                return Ok(Some(head));
+            }
+            self.relay_interim(head, status)?;
+            // The connection does not tell of what has been taken from it already.
+            if self.origin.buffer.is_empty() {
+                return Ok(None);
             }
         }
     }
@@ -402,9 +418,10 @@ impl Asking<'_> {
         };
         let is_known = self.question.request.head.version == crate::http::Version::Http11
             && (status != 100 || self.question.request.expects_continue);
-        let Ok(parsed) = parse_response(&head) else {
-            return Ok(());
-        };
+        let parsed = parse_response(&head);
+        let parsed = parsed.map_err(|refusal| {
+            Trouble::Final(Failure::invalid(&self.origin.route.host, refusal.why))
+        })?;
         if is_known {
             let mut interim = Vec::new();
             write_status_line(&mut interim, parsed.status, parsed.reason);

@@ -38,22 +38,29 @@ impl Origin {
         thread::spawn(move || sender.send(listener.accept()));
         let accepted = receiver.recv_timeout(PATIENCE).expect("a connection");
         let (stream, _) = accepted.expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
-        Connection {
-            stream,
-            came: Vec::new(),
-        }
+        Connection::of(stream)
     }
 
     /// Answers all by itself from now on: `answer` gets each request's head and says the octets
     /// of the answer. Connections persist.
     pub fn answering(self, answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Answering {
-        let (heads, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
+        self.conversing(move |connection, head| {
+            let _ = connection.stream.write_all(&answer(head));
+        })
+    }
+
+    /// The same where an answer takes more than its octets: `converse` gets each request's head
+    /// and the connection it came by.
+    pub fn conversing(
+        self,
+        converse: impl Fn(&mut Connection, &str) + Send + Sync + 'static,
+    ) -> Answering {
+        let (heads, converse) = (Arc::new(Mutex::new(Vec::new())), Arc::new(converse));
         let (address, seen) = (self.address.clone(), Arc::clone(&heads));
         thread::spawn(move || {
             for stream in self.listener.incoming().flatten() {
-                let (seen, answer) = (Arc::clone(&seen), Arc::clone(&answer));
+                let (seen, converse) = (Arc::clone(&seen), Arc::clone(&converse));
+                stream.set_nodelay(true).expect("a socket");
                 thread::spawn(move || {
                     let mut connection = Connection {
                         stream,
@@ -61,14 +68,41 @@ impl Origin {
                     };
                     while let Some(head) = connection.try_head() {
                         seen.lock().expect("no panic").push(head.clone());
-                        if connection.stream.write_all(&answer(&head)).is_err() {
-                            break;
-                        }
+                        converse(&mut connection, &head);
                     }
                 });
             }
         });
         Answering { address, heads }
+    }
+
+    /// Answers each request with itself: its head, and its body without the framing.
+    pub fn echoing(self) -> Answering {
+        self.conversing(|connection, head| {
+            let body = connection.body(head);
+            let echo = [head.as_bytes(), &body].concat();
+            let _ = connection.stream.write_all(&answer("", echo));
+        })
+    }
+
+    /// The proxy has not connected once more.
+    #[track_caller]
+    pub fn expect_no_more(&self) {
+        assert!(self.try_accept().is_none(), "nobody connects");
+    }
+
+    /// A connection that is there already.
+    pub fn try_accept(&self) -> Option<Connection> {
+        self.listener.set_nonblocking(true).expect("a socket");
+        let accepted = self.listener.accept();
+        self.listener.set_nonblocking(false).expect("a socket");
+        match accepted {
+            Ok((stream, _)) => Some(Connection::of(stream)),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                None
+            }
+        }
     }
 }
 
@@ -89,6 +123,15 @@ impl Answering {
 }
 
 impl Connection {
+    fn of(stream: TcpStream) -> Connection {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        Connection {
+            stream,
+            came: Vec::new(),
+        }
+    }
+
     /// A request's head as it came, with its empty line.
     #[track_caller]
     pub fn head(&mut self) -> String {
@@ -126,6 +169,36 @@ impl Connection {
     pub fn rest(&mut self) -> Vec<u8> {
         while self.receive() {}
         std::mem::take(&mut self.came)
+    }
+
+    /// The body behind this head, without its framing.
+    #[track_caller]
+    pub fn body(&mut self, head: &str) -> Vec<u8> {
+        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(length) = value("Content-Length: ") {
+            return self.octets(length.parse().expect("a length"));
+        }
+        let mut body = Vec::new();
+        let mut is_over = value("Transfer-Encoding: chunked").is_none();
+        while !is_over {
+            let size = usize::from_str_radix(&self.line(), 16).expect("a chunk size");
+            body.extend(self.octets(size));
+            is_over = size == 0;
+            while !self.line().is_empty() {
+                assert!(is_over, "behind a chunk");
+            }
+        }
+        body
+    }
+
+    /// Without its CRLF.
+    #[track_caller]
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.extend(self.octets(1));
+        }
+        String::from_utf8(line[..line.len() - 2].to_vec()).expect("ASCII")
     }
 
     fn receive(&mut self) -> bool {
