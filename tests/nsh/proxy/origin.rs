@@ -23,7 +23,12 @@ pub struct Connection {
 
 impl Origin {
     pub fn new() -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        Origin::at("127.0.0.1:0")
+    }
+
+    /// Like `127.0.0.1:0`.
+    pub fn at(address: &str) -> Origin {
+        let listener = TcpListener::bind(address).expect("an address of this machine");
         let address = listener.local_addr().expect("bound").to_string();
         Origin { listener, address }
     }
@@ -38,12 +43,15 @@ impl Origin {
         thread::spawn(move || sender.send(listener.accept()));
         let accepted = receiver.recv_timeout(PATIENCE).expect("a connection");
         let (stream, _) = accepted.expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
-        Connection {
-            stream,
-            came: Vec::new(),
-        }
+        Connection::of(stream)
+    }
+
+    /// Nobody has connected by now.
+    #[track_caller]
+    pub fn expect_nobody(&self) {
+        self.listener.set_nonblocking(true).expect("a socket");
+        assert!(self.listener.accept().is_err(), "somebody came");
+        self.listener.set_nonblocking(false).expect("a socket");
     }
 
     /// Answers all by itself from now on: `answer` gets each request's head and says the octets
@@ -154,6 +162,20 @@ impl Connection {
     pub fn reset(self) {
         let socket = socket2::SockRef::from(&self.stream);
         socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+    }
+
+    fn of(stream: TcpStream) -> Connection {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        Connection {
+            stream,
+            came: Vec::new(),
+        }
+    }
+
+    /// The other end, a client's.
+    pub fn to(address: &str) -> Connection {
+        Connection::of(TcpStream::connect(address).expect("it serves"))
     }
 }
 
