@@ -104,6 +104,10 @@ impl Peer {
         cancel: &Cancel,
     ) -> Result<usize, Error> {
         loop {
+            // Who sends an octet every now and then is never waited for.
+            if clock::now() >= deadline {
+                return Err(self.silence());
+            }
             let received = self.receive_soon(buffer, octets);
             if let Some(count) = received.map_err(|error| self.cannot_receive(error))? {
                 return Ok(count);
@@ -173,16 +177,17 @@ impl Peer {
         cancel: &Cancel,
     ) -> Result<(), Error> {
         match cancel.wait(self.stream.as_fd(), interest, Some(deadline))? {
-            Wake::TimedOut if interest.contains(PollFlags::POLLIN) => {
-                let text = format!("{} does not answer", self.address);
-                Err(Error::TimedOut(text))
-            }
+            Wake::TimedOut if interest.contains(PollFlags::POLLIN) => Err(self.silence()),
             Wake::TimedOut => {
                 let text = format!("{} does not take what it is sent", self.address);
                 Err(Error::TimedOut(text))
             }
             Wake::Ready | Wake::Nudged => Ok(()),
         }
+    }
+
+    pub(crate) fn silence(&self) -> Error {
+        Error::TimedOut(format!("{} does not answer", self.address))
     }
 
     /// Whether it waits for us: it has neither closed nor sent anything.

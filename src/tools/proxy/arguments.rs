@@ -64,7 +64,8 @@ pub(super) struct Arguments {
     /// Tell origins who asks
     #[arg(long, value_enum, value_name = "KIND", num_args = 0..=1, default_missing_value = "standard", require_equals = true)]
     pub(super) forwarded: Option<Forwarded>,
-    /// Ask this proxy instead of the origins: http://HOST:PORT or socks5://[USER:PASSWORD@]HOST:PORT
+    /// Ask this proxy instead of the origins, http://HOST:PORT or socks5://HOST:PORT; with
+    /// USER:PASSWORD@ before the host where it wants that
     #[arg(long, value_name = "URL", value_parser = Parent::parse)]
     pub(super) upstream: Option<Parent>,
     /// Be the reverse proxy of this one site

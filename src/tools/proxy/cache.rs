@@ -11,11 +11,12 @@ use super::arguments::Arguments;
 use super::fetch::Fetched;
 use super::flight::Flights;
 use super::pages::status;
+use super::partial;
 use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
 use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
+use super::target;
 use crate::clock;
 use crate::http::caching::Mode;
-use crate::http::caching::freshening::invalidates;
 use crate::http::caching::freshness::{Reuse, Terms};
 use crate::http::caching::storing::{Asked, Why, may_store};
 use crate::http::caching::vary;
@@ -28,6 +29,8 @@ const MEMORY_OCTETS_MAX: u64 = 16 << 20;
 /// A response that was not to be shared is not waited for by others for so long.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
 const UNSHARED_MAX: usize = 1024;
+/// URLs whose change is remembered for what is under way.
+const CHANGES_MAX: usize = 1024;
 /// Stale responses that are fetched anew behind the back of whom they are served to.
 const BACKGROUND_MAX: usize = 8;
 
@@ -48,7 +51,16 @@ pub(super) struct Cache {
     pub(super) is_offline: bool,
     pub(super) flights: Flights,
     unshared: Mutex<HashMap<String, Instant>>,
+    changes: Mutex<Changes>,
     in_background: AtomicUsize,
+}
+
+/// When what was stored has been made invalid: an answer to an older request is not stored after
+/// that.
+#[derive(Default)]
+struct Changes {
+    of_all: Option<SystemTime>,
+    of_url: HashMap<String, SystemTime>,
 }
 
 /// What is stored for a request.
@@ -56,6 +68,8 @@ pub(super) enum Found {
     Nothing,
     /// But not for a request with such a field.
     OtherVariants(String),
+    /// Some of it.
+    Part(Arc<Stored>, Reuse),
     Entry(Arc<Stored>, Reuse),
 }
 
@@ -80,6 +94,7 @@ impl Cache {
             is_offline: arguments.offline,
             flights: Flights::default(),
             unshared: Mutex::default(),
+            changes: Mutex::default(),
             in_background: AtomicUsize::new(0),
         }))
     }
@@ -99,7 +114,10 @@ impl Cache {
             match vary::missing(&entry.meta.selecting, request) {
                 None => {
                     let reuse = self.prepared(&entry).terms.reuse(request, now);
-                    return Found::Entry(entry, reuse);
+                    return match entry.meta.part {
+                        None => Found::Entry(entry, reuse),
+                        Some(_) => Found::Part(entry, reuse),
+                    };
                 }
                 Some(name) => missed = missed.or_else(|| Some(name.to_owned())),
             }
@@ -121,10 +139,14 @@ impl Cache {
         let terms = Terms::new(meta.status, &fields, request_time, response_time, self.mode);
         let mut head = Vec::new();
         write_status_line(&mut head, meta.status, meta.reason.as_bytes());
-        for field in &fields.0 {
+        for field in fields.0.iter().filter(|field| !is_age(field)) {
             line(&mut head, field.name, field.value);
         }
         Prepared { terms, head }
+    }
+
+    pub(super) fn terms(&self, meta: &Meta) -> Terms {
+        self.prepare(meta).terms
     }
 
     /// What would be stored of an answer; or why nothing is.
@@ -142,36 +164,69 @@ impl Cache {
             has_body: request.body != BodyLength::None,
         };
         may_store(&asked, head.status, &head.fields, self.mode)?;
-        if head.status == 206 {
-            return Err(Why::ContentRange);
-        }
-        let selecting =
-            vary::selecting(&head.fields, &request.head.fields).ok_or(Why::VaryUnusable)?;
-        Ok(Meta {
+        let selecting = vary::selecting(&head.fields, &request.head.fields);
+        let mut meta = Meta {
             url: url.to_owned(),
-            selecting,
+            selecting: selecting.ok_or(Why::VaryUnusable)?,
             status: head.status,
             reason: String::from_utf8_lossy(head.reason).into_owned(),
             fields: stored_fields(head, fetched.response_time, pseudonym),
             request_time: fetched.request_time,
             response_time: fetched.response_time,
             part: None,
-        })
+        };
+        if head.status == 206 {
+            partial::describe(&mut meta, fetched, head).ok_or(Why::ContentRange)?;
+        }
+        Ok(meta)
     }
 
     /// RFC 9111 section 4.4.
-    pub(super) fn on_answer(&self, method: &[u8], url: &str, head: &ResponseHead) {
-        if !invalidates(method, head.status) {
-            return;
-        }
-        self.store.remove_url(url);
+    pub(super) fn on_change(&self, url: &str, head: &ResponseHead) {
+        self.remove(url);
         for name in ["location", "content-location"] {
             if let Some(value) = head.fields.first(name)
-                && let Some(other) = same_origin(url, value)
+                && let Some(other) = target::same_site(url, value)
             {
-                self.store.remove_url(&other);
+                self.remove(&other);
             }
         }
+    }
+
+    pub(super) fn remove(&self, url: &str) -> usize {
+        let mut changes = self.changes();
+        if changes.of_url.len() >= CHANGES_MAX {
+            // What is under way for the others is not stored either.
+            changes.of_all = Some(clock::both().1);
+            changes.of_url.clear();
+        }
+        changes.of_url.insert(url.to_owned(), clock::both().1);
+        drop(changes);
+        self.store.remove_url(url)
+    }
+
+    pub(super) fn purge(&self, pattern: &str) -> usize {
+        self.changes().of_all = Some(clock::both().1);
+        self.store.purge(pattern)
+    }
+
+    pub(super) fn purge_all(&self) -> usize {
+        self.changes().of_all = Some(clock::both().1);
+        self.store.purge_all()
+    }
+
+    /// Whether something has changed since this was asked for.
+    pub(super) fn is_outdated(&self, meta: &Meta) -> bool {
+        let changes = self.changes();
+        let changed = [changes.of_all, changes.of_url.get(&meta.url).copied()];
+        changed
+            .into_iter()
+            .flatten()
+            .any(|changed| changed >= meta.request_time)
+    }
+
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether others may wait for what one of them fetches.
@@ -211,7 +266,7 @@ impl Cache {
     /// is private from now on, nor that which is gone.
     pub(super) fn forget_unless_error(&self, url: &str, request: &Request, status: u16) {
         if request.head.method == b"GET" && (200..500).contains(&status) && status != 206 {
-            self.store.remove_url(url);
+            self.remove(url);
         }
     }
 
@@ -267,6 +322,11 @@ pub(super) fn fields_of(meta: &Meta) -> Fields<'_> {
     Fields(fields.map(|(name, value)| Field { name, value }).collect())
 }
 
+/// Each answer has its own.
+pub(super) fn is_age(field: &Field) -> bool {
+    field.name.eq_ignore_ascii_case(b"age")
+}
+
 /// End-to-end, with a Date and our Via.
 fn stored_fields(
     head: &ResponseHead,
@@ -285,16 +345,4 @@ fn stored_fields(
     }
     fields.push((b"Via".to_vec(), via(head.version, pseudonym).into_bytes()));
     fields
-}
-
-/// Only a URL of the same origin: another site's answer must not empty the cache of this one.
-fn same_origin(url: &str, reference: &[u8]) -> Option<String> {
-    let reference = std::str::from_utf8(reference).ok()?;
-    let rest = url.strip_prefix("http://")?;
-    let origin = &url[..url.len() - rest.len() + rest.find('/').unwrap_or(rest.len())];
-    if let Some(path) = reference.strip_prefix(origin) {
-        return path.starts_with('/').then(|| reference.to_owned());
-    }
-    (reference.starts_with('/') && !reference.starts_with("//"))
-        .then(|| format!("{origin}{reference}"))
 }

@@ -28,6 +28,11 @@ pub(super) struct Client {
     pub(super) place: Place,
 }
 
+pub(super) const TOO_SLOW: Refusal = Refusal {
+    status: 408,
+    why: "the request's head took too long",
+};
+
 pub(super) enum Next {
     /// A head lies there in `buffer`.
     Head(Range<usize>),
@@ -65,6 +70,9 @@ impl Client {
                 }
                 Ok(None) => {}
                 Err(refusal) => return Next::Refused(refusal),
+            }
+            if self.is_in_head() && clock::now() >= self.deadline(shared) {
+                return Next::Refused(TOO_SLOW);
             }
             match self.peer.receive_soon(&mut self.buffer, PIECE_OCTETS) {
                 Ok(Some(1..)) => {}

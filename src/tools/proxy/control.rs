@@ -11,12 +11,13 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::arguments::{self, Place};
 use super::cache::{Cache, Found, fields_of};
 use super::failure::Failure;
-use super::own::Answer;
 use super::pages::status::State;
 use super::shared::Shared;
+use super::target;
 use crate::http::client::{Response, exchange};
 use crate::http::head::{Field, Fields, parse_field};
 use crate::http::{Refusal, reason};
@@ -278,6 +279,10 @@ fn why(cache: &Cache, url: &str, fields: Option<&String>) -> Why {
                 format!("what is stored is for requests with another {name}, which Vary names");
             (false, vec![line])
         }
+        Found::Part(entry, _) => {
+            let line = format!("only a part of it is stored, {}", size::human(entry.length));
+            (true, vec![line])
+        }
         Found::Entry(entry, _) => {
             let mut lines = cache.prepared(&entry).terms.explain(&request, now);
             let vary = fields_of(&entry.meta);
@@ -303,9 +308,9 @@ pub(super) fn change(shared: &Shared, path: &str, form: &Form) -> Option<Answer>
     match path {
         "/-/cache/purge" => {
             let responses = match (form.get("url"), form.get("pattern"), form.get("all")) {
-                (Some(url), _, _) => cache.store.remove_url(url),
-                (_, Some(pattern), _) => cache.store.purge(pattern),
-                (_, _, Some(_)) => cache.store.purge_all(),
+                (Some(url), _, _) => cache.remove(url),
+                (_, Some(pattern), _) => cache.purge(pattern),
+                (_, _, Some(_)) => cache.purge_all(),
                 (None, None, None) => 0,
             };
             Some(json(&Purged { responses }))
@@ -384,13 +389,17 @@ fn encode(text: &str) -> String {
 
 /// `example.com` means `http://example.com/`; a pattern may begin with anything.
 fn whole(url: &str) -> Cow<'_, str> {
-    if url.contains("://") || url.starts_with('*') {
-        return url.into();
+    if url.contains('*') {
+        return match url.contains("://") || url.starts_with('*') {
+            true => url.into(),
+            false => format!("http://{url}").into(),
+        };
     }
-    match url.contains('/') {
-        true => format!("http://{url}").into(),
-        false => format!("http://{url}/").into(),
-    }
+    let with_scheme: Cow<str> = match url.contains("://") {
+        true => url.into(),
+        false => format!("http://{url}").into(),
+    };
+    target::normalized(&with_scheme).map_or(with_scheme, Cow::Owned)
 }
 
 fn ask<T: DeserializeOwned>(

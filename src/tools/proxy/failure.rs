@@ -16,6 +16,8 @@ pub(super) struct Failure {
     pub(super) what: String,
     pub(super) why: String,
     pub(super) advice: String,
+    /// Of a 405.
+    pub(super) allow: &'static str,
 }
 
 impl Failure {
@@ -27,6 +29,7 @@ impl Failure {
             what: String::new(),
             why: String::new(),
             advice: String::new(),
+            allow: "",
         }
     }
 
@@ -48,6 +51,14 @@ impl Failure {
     pub(super) fn advice(mut self, advice: impl Into<String>) -> Failure {
         self.advice = advice.into();
         self
+    }
+
+    /// What is asked for knows these methods only.
+    pub(super) fn method_not_allowed(allow: &'static str, why: &'static str) -> Failure {
+        Failure {
+            allow,
+            ..Failure::refusal(Refusal { status: 405, why })
+        }
     }
 
     /// Of the client's request.

@@ -4,23 +4,27 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
 use super::cache::{Cache, Prepared};
-use super::exchange::{After, Begun, Turn};
+use super::delivery::{Begun, persists_response};
+use super::exchange::{After, Turn};
 use super::failure::Failure;
 use super::faults::Fault;
 use super::fetch::Fetched;
 use super::flight::{Arriving, Passenger, Pilot, Stage};
+use super::partial;
 use super::relay::{Broken, Inflow};
 use super::rewrite::{Framing, write_trailers};
 use super::serving::read_piece;
 use super::shared::Shared;
 use super::store::{Meta, Writer};
 use super::target::Target;
+use super::upstream::Origin;
 use crate::cancel::{Wake, poll_until};
 use crate::http::body::Remaining;
 use crate::http::{Version, chunked, response};
@@ -43,51 +47,126 @@ pub(super) fn fill(
     fault: &Fault,
 ) -> Result<After, Failure> {
     // A limited rate is kept by the relay.
+    let announced = announced(&fetched);
     let writer = match fault.rate {
-        None => cache.store.write(meta.clone()),
+        None => cache.store.write(meta.clone(), announced),
         Some(_) => None,
     };
     let Some(writer) = writer else {
         drop(pilot);
+        cache.mark_unshared(&meta.url, clock::now());
         return turn.deliver(fetched, target, fault);
     };
-    begin(pilot.as_ref(), &writer, meta, &fetched);
-    let Begun {
-        framing,
-        persistence,
-        remaining,
-        origin_persists,
-    } = turn.begin_answer(&fetched, target)?;
-    let mut origin = fetched.origin;
-    let mut filling = Filling {
-        shared: turn.shared,
-        inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
-        file: Arc::clone(writer.file()),
-        length: 0,
-        writer: Some(writer),
+    let complete = partial::complete_length(&meta, &fetched);
+    begin(cache, pilot.as_ref(), &writer, &meta, announced);
+    let begun = turn.begin_answer(&fetched, target)?;
+    let delivery = Delivery {
+        meta: &meta,
+        writer,
+        beginning: 0,
+        complete,
         pilot,
-        client: Some(&turn.client.peer),
-        framing,
-        out: std::mem::take(turn.out),
-        handed: 0,
+        origin: fetched.origin,
+        begun,
     };
-    let filled = filling.run();
-    filling.inflow.compact();
-    turn.note.octets = filling.handed;
-    turn.shared.tally.count_fetched(filling.length);
-    *turn.out = std::mem::take(&mut filling.out);
-    drop(filling);
-    match filled {
-        Ok(has_client) => {
-            if origin_persists {
-                turn.keep_origin(origin);
+    delivery.run(turn)
+}
+
+/// Delivers and stores a whole answer whose beginning is written already, and `fetched` the rest.
+pub(super) fn fill_rest(
+    turn: &mut Turn,
+    writer: Writer<Prepared>,
+    beginning: u64,
+    fetched: Fetched,
+    meta: &Meta,
+    target: &Target,
+) -> Result<After, Failure> {
+    let rest = match fetched.length {
+        response::BodyLength::Octets(octets) => octets,
+        response::BodyLength::Chunked | response::BodyLength::UntilClose => 0,
+    };
+    let framing = Framing::Octets(beginning + rest);
+    let begun = Begun {
+        framing,
+        persistence: turn.begin_stored(meta, Duration::ZERO, target, framing),
+        remaining: Remaining::Octets(rest),
+        origin_persists: persists_response(&fetched)?,
+    };
+    let delivery = Delivery {
+        meta,
+        writer,
+        beginning,
+        complete: Some(beginning + rest),
+        pilot: None,
+        origin: fetched.origin,
+        begun,
+    };
+    delivery.run(turn)
+}
+
+/// An answer that is both stored and sent.
+struct Delivery<'p> {
+    meta: &'p Meta,
+    writer: Writer<Prepared>,
+    /// Of the body, written before.
+    beginning: u64,
+    /// How long the body is, where what breaks off can be completed later.
+    complete: Option<u64>,
+    pilot: Option<Pilot<'p>>,
+    origin: Origin,
+    begun: Begun,
+}
+
+impl Delivery<'_> {
+    fn run(self, turn: &mut Turn) -> Result<After, Failure> {
+        let Delivery {
+            meta,
+            writer,
+            beginning,
+            complete,
+            pilot,
+            mut origin,
+            begun,
+        } = self;
+        let Begun { framing, .. } = begun;
+        let mut filling = Filling {
+            shared: turn.shared,
+            meta,
+            inflow: Inflow::new(&origin.peer, &mut origin.buffer, begun.remaining),
+            file: Arc::clone(writer.file()),
+            length: beginning,
+            complete,
+            writer: Some(writer),
+            pilot,
+            client: Some(&turn.client.peer),
+            framing,
+            out: std::mem::take(turn.out),
+            handed: 0,
+            has_begun: false,
+        };
+        let filled = filling.run();
+        turn.is_answered = filling.has_begun;
+        filling.inflow.compact();
+        turn.note.octets = filling.handed;
+        turn.shared.tally.count_fetched(filling.length - beginning);
+        *turn.out = std::mem::take(&mut filling.out);
+        drop(filling);
+        match filled {
+            Ok(has_client) => {
+                if begun.origin_persists {
+                    turn.keep_origin(origin);
+                }
+                Ok(match has_client {
+                    true => turn.after(begun.persistence),
+                    false => After::Close,
+                })
             }
-            Ok(match has_client {
-                true => turn.after(persistence),
-                false => After::Close,
-            })
+            Err(Broken::Invalid) if !turn.is_answered => Err(Failure::invalid(
+                &turn.note.host,
+                "its chunks are not valid",
+            )),
+            Err(broken) => Ok(turn.broken(&broken, framing)),
         }
-        Err(broken) => Ok(turn.broken(&broken, framing)),
     }
 }
 
@@ -99,10 +178,11 @@ pub(super) fn fill_unseen(
     meta: Meta,
     pilot: Pilot,
 ) {
-    let Some(writer) = cache.store.write(meta.clone()) else {
+    let announced = announced(&fetched);
+    let Some(writer) = cache.store.write(meta.clone(), announced) else {
         return;
     };
-    begin(Some(&pilot), &writer, meta, &fetched);
+    begin(cache, Some(&pilot), &writer, &meta, announced);
     let remaining = match fetched.length {
         response::BodyLength::Octets(octets) => Remaining::Octets(octets),
         response::BodyLength::Chunked => Remaining::chunked(),
@@ -111,28 +191,42 @@ pub(super) fn fill_unseen(
     let mut origin = fetched.origin;
     let mut filling = Filling {
         shared,
+        meta: &meta,
         inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
         file: Arc::clone(writer.file()),
         length: 0,
+        complete: None,
         writer: Some(writer),
         pilot: Some(pilot),
         client: None,
         framing: Framing::None,
         out: Vec::new(),
         handed: 0,
+        has_begun: false,
     };
+    // Nobody is there to be told that it broke off.
     let _ = filling.run();
     shared.tally.count_fetched(filling.length);
 }
 
-fn begin(pilot: Option<&Pilot>, writer: &Writer<Prepared>, meta: Meta, fetched: &Fetched) {
-    let announced = match fetched.length {
+fn announced(fetched: &Fetched) -> Option<u64> {
+    match fetched.length {
         response::BodyLength::Octets(octets) => Some(octets),
         response::BodyLength::Chunked | response::BodyLength::UntilClose => None,
-    };
+    }
+}
+
+fn begin(
+    cache: &Cache,
+    pilot: Option<&Pilot>,
+    writer: &Writer<Prepared>,
+    meta: &Meta,
+    announced: Option<u64>,
+) {
     if let Some(pilot) = pilot {
         pilot.begin(Arriving {
-            meta,
+            terms: cache.terms(meta),
+            meta: meta.clone(),
             file: Arc::clone(writer.file()),
             announced,
         });
@@ -141,12 +235,14 @@ fn begin(pilot: Option<&Pilot>, writer: &Writer<Prepared>, meta: Meta, fetched: 
 
 struct Filling<'f, 'a, 'p> {
     shared: &'f Shared,
+    meta: &'f Meta,
     inflow: Inflow<'a>,
-    /// Until all of it is stored.
+    /// Until all of it is stored, or it turns out that it cannot be.
     writer: Option<Writer<Prepared>>,
     file: Arc<File>,
     /// Of the body, in the file.
     length: u64,
+    complete: Option<u64>,
     pilot: Option<Pilot<'p>>,
     /// Until he goes.
     client: Option<&'f Peer>,
@@ -155,6 +251,19 @@ struct Filling<'f, 'a, 'p> {
     out: Vec<u8>,
     /// Of the body, in `out` or sent.
     handed: u64,
+    /// Something has been sent to the client.
+    has_begun: bool,
+}
+
+impl Drop for Filling<'_, '_, '_> {
+    /// What broke off can be completed later.
+    fn drop(&mut self) {
+        if let (Some(writer), Some(complete)) = (self.writer.take(), self.complete)
+            && self.length >= partial::BEGINNING_OCTETS_MIN
+        {
+            writer.commit_beginning(complete);
+        }
+    }
 }
 
 impl Filling<'_, '_, '_> {
@@ -162,8 +271,16 @@ impl Filling<'_, '_, '_> {
     fn run(&mut self) -> Result<bool, Broken> {
         let mut stalls_at = clock::now() + self.shared.limits.stall;
         loop {
-            if self.take()? {
-                stalls_at = clock::now() + self.shared.limits.stall;
+            match self.take() {
+                Ok(true) => stalls_at = clock::now() + self.shared.limits.stall,
+                Ok(false) => {}
+                Err(broken) => {
+                    // What was right of it is not kept back, unless there may be a better answer.
+                    if self.has_begun || self.length > 0 {
+                        self.send_now();
+                    }
+                    return Err(broken);
+                }
             }
             if self.inflow.is_over {
                 break;
@@ -174,13 +291,21 @@ impl Filling<'_, '_, '_> {
             }
             self.receive(stalls_at)?;
         }
-        // Stored before its last octet is sent: whoever asks after that finds it.
-        if let Some(entry) = self.writer.take().and_then(Writer::commit)
-            && let Some(pilot) = self.pilot.take()
-        {
-            pilot.land(entry);
-        }
+        self.land();
         self.finish()
+    }
+
+    /// Stored before its last octet is sent: whoever asks after that finds it.
+    fn land(&mut self) {
+        let cache = self.shared.cache.as_ref();
+        let is_outdated = cache.is_none_or(|cache| cache.is_outdated(self.meta));
+        let writer = self.writer.take().filter(|_| !is_outdated);
+        let entry = writer.and_then(Writer::commit);
+        match (self.pilot.take(), entry) {
+            (Some(pilot), Some(entry)) => pilot.land(entry),
+            (Some(pilot), None) => pilot.complete(self.length),
+            (None, _) => {}
+        }
     }
 
     /// Stores what has come, and hands it to the client if he has all before it.
@@ -213,9 +338,17 @@ impl Filling<'_, '_, '_> {
         Ok(self.length > before)
     }
 
-    /// The disk is full, or this is larger than the cache wants: only the client gets it.
+    /// The disk is full, or this is larger than the cache wants.
     fn pass_by(&mut self, data: &[u8]) -> Result<(), Broken> {
-        (self.writer, self.pilot) = (None, None);
+        self.writer = None;
+        // The file has no name any more, but others read it.
+        if self.pilot.as_ref().is_some_and(Pilot::has_passengers)
+            && self.file.write_all_at(data, self.length).is_ok()
+        {
+            self.length += data.len() as u64;
+            return Ok(());
+        }
+        self.pilot = None;
         let Some(client) = self.client else {
             return Ok(());
         };
@@ -224,6 +357,7 @@ impl Filling<'_, '_, '_> {
         self.length += data.len() as u64;
         self.handed = self.length;
         let (stall, cut) = (self.shared.limits.stall, &self.shared.cut);
+        self.has_begun = true;
         client
             .send_all(&self.out, stall, cut)
             .map_err(Broken::Sink)?;
@@ -242,6 +376,7 @@ impl Filling<'_, '_, '_> {
             match client.send_now(&self.out) {
                 Ok(0) => return,
                 Ok(sent) => {
+                    self.has_begun = true;
                     self.out.drain(..sent);
                 }
                 Err(_) => {
@@ -272,11 +407,10 @@ impl Filling<'_, '_, '_> {
             Remaining::Octets(left) => *left <= REST_OCTETS_MAX.max(self.length),
             Remaining::Chunked(_) | Remaining::UntilClose => false,
         };
-        if self.writer.is_none() {
-            return false;
-        }
         let waits = |pilot: &Pilot| pilot.has_passengers();
-        is_short || self.framing == Framing::None || self.pilot.as_ref().is_some_and(waits)
+        let is_stored = self.writer.is_some();
+        (is_stored && (is_short || self.framing == Framing::None))
+            || self.pilot.as_ref().is_some_and(waits)
     }
 
     /// Waits until the origin has sent more, or the client takes more.
@@ -313,6 +447,7 @@ impl Filling<'_, '_, '_> {
         let Some(client) = self.client else {
             return Ok(false);
         };
+        self.has_begun = true;
         self.catch_up(client)?;
         if self.framing == Framing::Chunked {
             self.out.extend_from_slice(b"0\r\n");
@@ -344,7 +479,9 @@ impl Filling<'_, '_, '_> {
 fn frame(framing: Framing, data: &[u8], out: &mut Vec<u8>) {
     match framing {
         Framing::Chunked => chunked::frame(data, out),
-        Framing::Octets(_) | Framing::UntilClose | Framing::None => out.extend_from_slice(data),
+        Framing::Octets(_) | Framing::UntilClose | Framing::None | Framing::Nothing => {
+            out.extend_from_slice(data)
+        }
     }
 }
 
@@ -353,6 +490,7 @@ pub(super) fn ride(
     turn: &mut Turn,
     passenger: &Passenger,
     arriving: &Arriving,
+    age: Duration,
     target: &Target,
 ) -> Result<After, Failure> {
     let is_http10 = turn.request.head.version == Version::Http10;
@@ -361,7 +499,7 @@ pub(super) fn ride(
         None if is_http10 => Framing::UntilClose,
         None => Framing::Chunked,
     };
-    let persistence = turn.begin_stored(&arriving.meta, target, framing);
+    let persistence = turn.begin_stored(&arriving.meta, age, target, framing);
     let carried = carry(turn, passenger, arriving, framing);
     match carried {
         Ok(()) => Ok(turn.after(persistence)),
@@ -381,11 +519,12 @@ fn carry(
     loop {
         let is_more = |stage: &Stage| match stage {
             Stage::Arriving(_, written) => *written > at,
-            Stage::Asking | Stage::Landed(_) | Stage::GivenUp => true,
+            Stage::Asking | Stage::Landed(_) | Stage::Complete(_) | Stage::GivenUp => true,
         };
         let (written, is_over) = match passenger.wait(is_more, clock::now() + stall, cut) {
             Stage::Arriving(_, written) => (written, false),
             Stage::Landed(entry) => (entry.length, true),
+            Stage::Complete(octets) => (octets, true),
             Stage::Asking | Stage::GivenUp => return Err(Broken::Incomplete),
         };
         while at < written {

@@ -10,6 +10,7 @@ use super::cache::Stored;
 use super::store::Meta;
 use crate::cancel::Cancel;
 use crate::clock;
+use crate::http::caching::freshness::Terms;
 
 /// Whoever waits looks so often whether the proxy is stopped.
 const LOOK: Duration = Duration::from_millis(50);
@@ -34,6 +35,8 @@ pub(super) enum Stage {
     Arriving(Arc<Arriving>, u64),
     /// All of it is stored.
     Landed(Arc<Stored>),
+    /// All of it is in the file, so many octets, and it is not going to be stored.
+    Complete(u64),
     /// There is nothing to share, or no more of it.
     GivenUp,
 }
@@ -41,6 +44,7 @@ pub(super) enum Stage {
 /// A response whose body is being written to a file.
 pub(super) struct Arriving {
     pub(super) meta: Meta,
+    pub(super) terms: Terms,
     pub(super) file: Arc<File>,
     pub(super) announced: Option<u64>,
 }
@@ -119,6 +123,11 @@ impl Pilot<'_> {
     pub(super) fn land(self, entry: Arc<Stored>) {
         self.flight.set(Stage::Landed(entry));
     }
+
+    /// The same without a place in the store.
+    pub(super) fn complete(self, octets: u64) {
+        self.flight.set(Stage::Complete(octets));
+    }
 }
 
 impl Drop for Pilot<'_> {
@@ -130,8 +139,8 @@ impl Drop for Pilot<'_> {
             .unwrap_or_else(PoisonError::into_inner);
         flights.remove(&self.url);
         drop(flights);
-        let has_landed = matches!(self.flight.state().stage, Stage::Landed(_));
-        if !has_landed {
+        let stage = self.flight.state().stage.clone();
+        if !matches!(stage, Stage::Landed(_) | Stage::Complete(_)) {
             self.flight.set(Stage::GivenUp);
         }
     }

@@ -7,11 +7,13 @@
 //! body. CONNECT becomes a [`tunnel`].
 
 mod access_list;
+mod answer;
 mod arguments;
 mod cache;
 mod client;
 mod control;
 mod crew;
+mod delivery;
 mod destination;
 mod exchange;
 mod failure;
@@ -23,6 +25,7 @@ mod host;
 mod lobby;
 mod own;
 mod pages;
+mod partial;
 mod pipe;
 mod relay;
 mod rewrite;
@@ -199,8 +202,12 @@ impl Proxy {
 
     /// Until the job is stopped.
     fn attend(&self, context: &Context) {
-        let shown = Arc::clone(&self.shared);
-        context.summarize_with(move || summary(&shown));
+        // Not the whole of it, which must go with the proxy: the cache's folder is locked by it.
+        let shown = (
+            Arc::clone(&self.shared.tally),
+            Arc::clone(&self.shared.places),
+        );
+        context.summarize_with(move || summary(&shown.0, &shown.1));
         let mut bucket_ends = clock::now() + BUCKET_SPAN;
         while context.cancel.sleep_until(clock::now() + ROUND).is_ok() {
             let now = clock::now();
@@ -222,6 +229,7 @@ impl Proxy {
         self.crew.wait_until(clock::now() + self.grace);
         self.shared.cut.cancel();
         self.crew.wait_until(clock::now() + ENDING);
+        self.shared.tally.finish(clock::now());
     }
 }
 
@@ -301,13 +309,12 @@ fn log(context: &Context, arguments: &Arguments) -> Result<AccessLog, Error> {
     Ok(AccessLog::new(out, format, file.transpose()?, clock::now()))
 }
 
-fn summary(shared: &Shared) -> String {
-    let tally = &shared.tally;
+fn summary(tally: &Tally, places: &Places) -> String {
     let sums = tally.sums();
     let tunnels = tally.tunnels_open.load(Ordering::Relaxed);
     let saved = tally.octets_saved.load(Ordering::Relaxed);
     let percent = (sums.hits * 100).checked_div(sums.requests).unwrap_or(0);
-    let connections = shared.places.taken();
+    let connections = places.taken();
     let requests = sums.requests;
     let saved = size::human(saved);
     format!(

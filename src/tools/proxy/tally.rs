@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::clock;
+use crate::http::Version;
 use crate::http::caching::cache_status::ErrorType;
 use crate::measure::size;
 use crate::output::{self, Printable};
@@ -97,6 +98,23 @@ pub(super) struct Exchange<'a> {
     pub(super) error: Option<&'static str>,
     #[serde(skip)]
     pub(super) host: Cow<'a, str>,
+    #[serde(skip)]
+    pub(super) version: Version,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<Cow<'a, str>>,
+    #[serde(skip)]
+    pub(super) referer: Option<Cow<'a, str>>,
+    #[serde(skip)]
+    pub(super) user_agent: Option<Cow<'a, str>>,
+}
+
+impl Exchange<'_> {
+    fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::Http10 => " HTTP/1.0",
+            Version::Http11 => " HTTP/1.1",
+        }
+    }
 }
 
 impl fmt::Display for Exchange<'_> {
@@ -105,9 +123,10 @@ impl fmt::Display for Exchange<'_> {
         let (method, url) = (self.method.as_bytes(), self.url.as_bytes());
         writeln!(
             f,
-            "From {client} Request {} {} HTTP/1.1",
+            "From {client} Request {} {}{}",
             Printable(method),
-            Printable(url)
+            Printable(url),
+            self.protocol()
         )?;
         let (status, reason) = (self.status, self.reason);
         write!(f, "To {client} Response HTTP/1.1 {status} {reason}")?;
@@ -228,6 +247,7 @@ pub(super) struct Tally {
 /// What takes more than adding a number.
 pub(super) struct Desk {
     log: AccessLog,
+    date: (u64, Arc<str>),
     /// The newest last.
     pub(super) recent: VecDeque<(f64, Exchange<'static>)>,
     pub(super) hosts: HashMap<String, HostFigures>,
@@ -268,6 +288,7 @@ impl Tally {
             duration_us: AtomicU64::new(0),
             desk: Mutex::new(Desk {
                 log,
+                date: (0, "".into()),
                 recent: VecDeque::new(),
                 hosts: HashMap::new(),
                 errors: Vec::new(),
@@ -311,8 +332,11 @@ impl Tally {
     pub(super) fn record(&self, exchange: &Exchange, now: Instant) {
         let add = |counter: &AtomicU64, count| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.results[exchange.cache as usize], 1);
-        let class = usize::from(exchange.status / 100).clamp(1, 5) - 1;
-        add(&self.classes[class], 1);
+        // A dropped exchange has none.
+        let class = usize::from(exchange.status / 100).checked_sub(1);
+        if let Some(class) = class.and_then(|class| self.classes.get(class)) {
+            add(class, 1);
+        }
         add(&self.octets_to_clients, exchange.octets);
         if exchange.cache.is_from_cache() {
             add(&self.octets_saved, exchange.octets);
@@ -354,6 +378,11 @@ impl Tally {
         }
     }
 
+    /// Nothing comes any more.
+    pub(super) fn finish(&self, now: Instant) {
+        self.desk().log.flush(now);
+    }
+
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -361,7 +390,7 @@ impl Tally {
 
 impl Desk {
     fn record(&mut self, exchange: &Exchange, now: Instant) {
-        if exchange.cache != Outcome::Own {
+        if exchange.cache != Outcome::Own && !exchange.host.is_empty() {
             if let Some(figures) = self.host(&exchange.host) {
                 figures.requests += 1;
                 figures.hits += u64::from(exchange.cache.is_from_cache());
@@ -372,23 +401,31 @@ impl Desk {
         if !self.log.wants(now) {
             return;
         }
+        let (method, url) = (&exchange.method, &exchange.url);
         let record = Record {
             peer: exchange.client,
-            user: None,
-            request: format!("{} {} HTTP/1.1", exchange.method, exchange.url).into(),
+            user: exchange.user.clone(),
+            request: [method, " ", url, exchange.protocol()].concat().into(),
             status: exchange.status,
             octets: exchange.octets,
-            referer: None,
-            user_agent: None,
+            referer: exchange.referer.clone(),
+            user_agent: exchange.user_agent.clone(),
             milliseconds: exchange.milliseconds,
             began: now,
             format: self.log.format,
-            date: clock::wall()
-                .format("%d/%b/%Y:%H:%M:%S %z")
-                .to_string()
-                .into(),
+            date: self.date(),
         };
         self.log.record_as(&record, exchange, now);
+    }
+
+    /// As the log has it; worked out once a second.
+    fn date(&mut self) -> Arc<str> {
+        let second = clock::unix_seconds() as u64;
+        if self.date.0 != second {
+            let date = clock::wall().format("%d/%b/%Y:%H:%M:%S %z");
+            self.date = (second, date.to_string().into());
+        }
+        Arc::clone(&self.date.1)
     }
 
     fn host(&mut self, host: &str) -> Option<&mut HostFigures> {
@@ -401,17 +438,32 @@ impl Desk {
         self.hosts.get_mut(host)
     }
 
+    /// This happens for every request: the oldest one's memory is used again.
     fn remember(&mut self, exchange: &Exchange) {
-        let owned = |text: &Cow<str>| Cow::Owned(text.clone().into_owned());
+        let oldest = match self.recent.len() {
+            RECENT_MAX => self.recent.pop_front(),
+            _ => None,
+        };
+        let (method, url, host) = match oldest {
+            Some((_, oldest)) => (oldest.method, oldest.url, oldest.host),
+            None => Default::default(),
+        };
         let kept = Exchange {
-            method: owned(&exchange.method),
-            url: owned(&exchange.url),
-            host: owned(&exchange.host),
+            method: overwritten(method, &exchange.method),
+            url: overwritten(url, &exchange.url),
+            host: overwritten(host, &exchange.host),
+            user: None,
+            referer: None,
+            user_agent: None,
             ..*exchange
         };
-        if self.recent.len() == RECENT_MAX {
-            self.recent.pop_front();
-        }
         self.recent.push_back((clock::unix_seconds(), kept));
     }
+}
+
+fn overwritten(old: Cow<'static, str>, text: &str) -> Cow<'static, str> {
+    let mut old = old.into_owned();
+    old.clear();
+    old.push_str(text);
+    old.into()
 }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use fluent_uri::{Uri, UriRef};
+
 use crate::http::Refusal;
 use crate::http::head::Fields;
 use crate::http::request::{Authority, Request, Target as RequestTarget, parse_authority};
@@ -72,6 +74,10 @@ pub(super) fn interpret<'a>(
             let path = with_query(request, path);
             if host == OWN_HOST {
                 return Ok(Purpose::Own(path));
+            }
+            // Whatever name its clients have for it, a reverse proxy leads to one site only.
+            if let Some(site) = reverse {
+                return Ok(Purpose::Resource(site.resource(path)));
             }
             Ok(Purpose::Resource(Target {
                 host: host.into(),
@@ -152,9 +158,6 @@ fn is_site(host: &[u8]) -> bool {
 /// Whether a request in path form may be answered: no other page may have caused it, and nobody
 /// may have led the browser here by a name of his own.
 pub(super) fn fence(request: &Request) -> Result<(), Refusal> {
-    if request.head.method != b"GET" && request.head.method != b"HEAD" {
-        return Err(refused(405, "only GET and HEAD in path form"));
-    }
     is_meant_for_us(request)?;
     let fields = &request.head.fields;
     let site = fields.first("sec-fetch-site");
@@ -236,6 +239,29 @@ impl Target<'_> {
         let path = String::from_utf8_lossy(&self.path);
         format!("http://{}{path}", self.authority())
     }
+}
+
+/// A URL as the cache knows it, however it is written.
+pub(super) fn normalized(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_at_checked("http://".len())?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (named, path) = rest.split_at(end);
+    let parsed = parse_authority(named.as_bytes()).ok()?;
+    let path = path.split('#').next().unwrap_or_default();
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let place = authority(&host_of(&parsed), parsed.port.unwrap_or(HTTP_PORT));
+    let is_http = scheme.eq_ignore_ascii_case("http://");
+    is_http.then(|| format!("http://{place}{slash}{path}"))
+}
+
+/// What a Location means for a URL, if it is a resource of the same origin: another site's answer
+/// must not empty the cache of this one.
+pub(super) fn same_site(url: &str, location: &[u8]) -> Option<String> {
+    let base = Uri::parse(url).ok()?;
+    let reference = UriRef::parse(std::str::from_utf8(location).ok()?).ok()?;
+    let resolved = normalized(reference.resolve_against(&base).ok()?.as_str())?;
+    let origin = |url: &str| url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    (origin(&resolved) == origin(url)).then_some(resolved)
 }
 
 /// Of `--origin`.

@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::host::{Host, parse_host};
 use super::shared::Shared;
 use super::target::authority;
+use crate::http::Refusal;
 use crate::http::caching::cache_status::ErrorType;
 use crate::http::head::{Scan, parse_response};
 use crate::http::request::parse_authority;
@@ -26,6 +27,7 @@ use crate::wire::socks5;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 const IDLE_PER_ROUTE_MAX: usize = 128;
 const IDLE_IN_ALL_MAX: usize = 1024;
+const INTERIM_MAX: usize = 16;
 /// A parent proxy's answer to CONNECT.
 const PARENT_HEAD_OCTETS_MAX: usize = 16 << 10;
 
@@ -130,19 +132,22 @@ pub(super) fn connect(
     deadline: Instant,
 ) -> Result<Origin, Failure> {
     let route = shared.upstream.route(host, port);
-    let peer = match &shared.upstream.parent {
-        Some(Parent::Http(parent)) => parent.connect(shared, deadline)?,
+    let (peer, buffer) = match &shared.upstream.parent {
+        Some(Parent::Http(parent)) => (parent.connect(shared, deadline)?, Vec::new()),
         Some(Parent::Socks5(parent)) => {
             check_named(shared, host, visitor)?;
             through_socks(shared, parent, host, port, deadline)?
         }
-        None => connect_directly(shared, host, port, visitor, deadline)?,
+        None => (
+            connect_directly(shared, host, port, visitor, deadline)?,
+            Vec::new(),
+        ),
     };
     shared.tally.count_connection();
     Ok(Origin {
         peer,
         route,
-        buffer: Vec::new(),
+        buffer,
         is_reused: false,
     })
 }
@@ -173,29 +178,49 @@ pub(super) fn connect_through(
     peer.send_all(request.as_bytes(), stall, &shared.cut)
         .map_err(failed)?;
     let mut buffer = Vec::new();
+    for _ in 0..INTERIM_MAX {
+        let status = read_parent_head(shared, parent, &peer, &mut buffer, deadline)?;
+        match status {
+            100..200 => {}
+            200..300 => return Ok((peer, buffer)),
+            _ => {
+                let headline = format!("The parent proxy does not open a tunnel to {place}");
+                let failure = Failure::denied(headline).with_status(502);
+                return Err(failure.why(format!("It answers {status}.")));
+            }
+        }
+    }
+    Err(Failure::invalid(name, "there are too many interim answers"))
+}
+
+/// Takes a head off the front of what comes; its status.
+fn read_parent_head(
+    shared: &Shared,
+    parent: &HttpParent,
+    peer: &Peer,
+    buffer: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<u16, Failure> {
+    let Route { host, port } = &parent.route;
+    let invalid =
+        |refusal: Refusal| Failure::invalid(&format!("The parent proxy {host}"), refusal.why);
     let mut scan = Scan::default();
-    let invalid = |why: &str| Failure::invalid(&format!("The parent proxy {name}"), why);
     let head = loop {
-        let found = scan.find(&buffer, PARENT_HEAD_OCTETS_MAX);
-        if let Some(head) = found.map_err(|refusal| invalid(refusal.why))? {
+        if let Some(head) = scan.find(buffer, PARENT_HEAD_OCTETS_MAX).map_err(invalid)? {
             break head;
         }
-        let received = peer.receive(&mut buffer, PARENT_HEAD_OCTETS_MAX, deadline, &shared.cut);
-        if received.map_err(failed)? == 0 {
-            return Err(Failure::closed(name));
+        let received = peer.receive(buffer, PARENT_HEAD_OCTETS_MAX, deadline, &shared.cut);
+        let received = received.map_err(|error| Failure::connection(host, *port, &error))?;
+        if received == 0 {
+            return Err(Failure::closed(host));
         }
     };
     let rest = buffer.split_off(head.end);
-    let parsed = parse_response(&buffer[head.start..]);
-    let status = parsed.map_err(|refusal| invalid(refusal.why))?.status;
-    match status {
-        200..300 => Ok((peer, rest)),
-        _ => Err(Failure::denied(format!(
-            "The parent proxy does not open a tunnel to {place}"
-        ))
-        .with_status(502)
-        .why(format!("It answers {status}."))),
-    }
+    let status = parse_response(&buffer[head.start..])
+        .map_err(invalid)?
+        .status;
+    *buffer = rest;
+    Ok(status)
 }
 
 pub(super) fn with_port(host: &str, port: u16) -> String {
@@ -256,6 +281,37 @@ pub(super) fn looping(place: &str) -> Failure {
 fn unusable(host: &str, port: u16, address: SocketAddr, error: std::io::Error) -> Failure {
     let what = format!("cannot use the connection to {address}");
     Failure::connection(host, port, &net::Error::System { what, error })
+}
+
+/// Whether this visitor may have what comes from there, be it from the cache.
+pub(super) fn check_destination(
+    shared: &Shared,
+    host: &str,
+    port: u16,
+    visitor: Visitor,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    check_named(shared, host, visitor)?;
+    let rules = &shared.rules;
+    let may_go_anywhere = rules.allow_private
+        || rules.reverse.is_some()
+        || (rules.is_bound_to_loopback && visitor.is_loopback && !visitor.is_path_form);
+    if (may_go_anywhere && !rules.denied.has_networks()) || shared.upstream.parent.is_some() {
+        return Ok(());
+    }
+    let resolved = shared
+        .upstream
+        .names
+        .resolve(host, port, deadline, &shared.cut);
+    let addresses = resolved.map_err(|error| Failure::name(host, &error))?;
+    let mut refused = None;
+    for address in addresses {
+        match shared.permits(address.ip(), visitor) {
+            Ok(()) => return Ok(()),
+            Err(failure) => refused = Some(failure),
+        }
+    }
+    refused.map_or(Ok(()), Err)
 }
 
 /// What can be said of a host before its name is looked up.
@@ -391,7 +447,7 @@ fn through_socks(
     host: &str,
     port: u16,
     deadline: Instant,
-) -> Result<Peer, Failure> {
+) -> Result<(Peer, Vec<u8>), Failure> {
     let peer = connect_parent(shared, &parent.route, deadline)?;
     let place = authority(host, port);
     let failed = |error: socks5::Error| {
@@ -427,7 +483,8 @@ fn through_socks(
     talk.send(&socks5::emit_connect(address, port).map_err(failed)?)?;
     let parse = |input: &[u8]| Ok(socks5::parse_reply(input)?.map(|octets| ((), octets)));
     talk.read(parse, failed)?;
-    Ok(peer)
+    let beyond = talk.buffer;
+    Ok((peer, beyond))
 }
 
 /// With a SOCKS server.

@@ -33,7 +33,8 @@ use folder::{Folder, Name};
 use index::Index;
 pub(crate) use meta::{Meta, Part};
 use shared::{Shared, locked};
-pub(crate) use upkeep::{Listed, Removed, Usage, Verified};
+pub(crate) use upkeep::Usage;
+use writer::OBJECT_SHARE;
 pub(crate) use writer::Writer;
 
 /// A longer body is sent from its file, which costs little beside the body itself.
@@ -100,9 +101,11 @@ impl<T> Store<T> {
         entry.slot.touch();
     }
 
-    /// `None` for a while after the disk was full or failed, and for a URL that is too long.
-    pub(crate) fn write(&self, meta: Meta) -> Option<Writer<T>> {
-        if meta.url.len() > URL_OCTETS_MAX || self.0.is_paused() {
+    /// `None` for a while after the disk was full or failed, for a URL that is too long, and for a
+    /// body that says it is larger than a single one may be.
+    pub(crate) fn write(&self, meta: Meta, announced: Option<u64>) -> Option<Writer<T>> {
+        let is_too_long = announced.is_some_and(|octets| octets > self.0.octets_max / OBJECT_SHARE);
+        if is_too_long || meta.url.len() > URL_OCTETS_MAX || self.0.is_paused() {
             return None;
         }
         let writer = Writer::new(&self.0, meta);

@@ -37,7 +37,7 @@ pub(super) fn meta(url: &str, seconds: u64) -> Meta {
 }
 
 pub(super) fn put<T>(store: &Store<T>, meta: Meta, body: &[u8]) -> Option<Arc<Entry<T>>> {
-    let mut writer = store.write(meta)?;
+    let mut writer = store.write(meta, None)?;
     for piece in body.chunks(100_000) {
         writer.append(piece).ok()?;
     }
@@ -239,7 +239,7 @@ fn there_is_never_more_than_fits() {
     // The whole of it is not for one, nor for what is never completed.
     assert!(put(&store, meta(URL, 1), &[0; 2501]).is_none());
     let half = |n| {
-        let mut writer = store.write(meta(&url(n), 1)).expect("a writer");
+        let mut writer = store.write(meta(&url(n), 1), None).expect("a writer");
         let appended = writer.append(&[0; 2000]);
         (writer, appended.is_ok())
     };
@@ -285,7 +285,7 @@ fn what_is_not_kept() {
     let store = open(&folder);
     assert!(
         store
-            .write(meta(&"a".repeat(URL_OCTETS_MAX + 1), 1))
+            .write(meta(&"a".repeat(URL_OCTETS_MAX + 1), 1), None)
             .is_none()
     );
     let mut long = meta(URL, 1);

@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 use super::entry::Entry;
 use super::file::emit_tail;
 use super::folder::Name;
-use super::meta::Meta;
+use super::meta::{Meta, Part};
 use super::{HOT_BODY_MAX, Shared};
 
 /// No single response takes more than this share of the store, or one download would push out
 /// all else.
-const OBJECT_SHARE: u64 = 4;
+pub(super) const OBJECT_SHARE: u64 = 4;
 /// Nor do all that are not complete yet, which may never be.
 const UNFINISHED_SHARE: u64 = 2;
 
@@ -91,8 +91,10 @@ impl<T> Writer<T> {
         &self.file
     }
 
-    pub(crate) fn length(&self) -> u64 {
-        self.length
+    /// What has come is the beginning of a body of so many octets.
+    pub(crate) fn commit_beginning(mut self, complete: u64) -> Option<Arc<Entry<T>>> {
+        self.meta.part = Some(Part { first: 0, complete });
+        self.commit()
     }
 
     /// Takes the place of an older response to the same request.
@@ -173,7 +175,7 @@ mod tests {
     fn others_read_what_grows_and_nothing_is_left_of_what_is_not_completed() {
         let folder = folder();
         let store = open(&folder);
-        let mut writer = store.write(meta(URL, 1)).expect("room");
+        let mut writer = store.write(meta(URL, 1), None).expect("room");
         writer.append(b"ab").expect("room");
         writer.append(b"cd").expect("room");
         let mut read = [0; 4];
@@ -181,7 +183,7 @@ mod tests {
             .file()
             .read_exact_at(&mut read, 0)
             .expect("four octets");
-        assert_eq!((&read, writer.length()), (b"abcd", 4));
+        assert_eq!((&read, writer.length), (b"abcd", 4));
         check(&store, URL, &[]);
         drop(writer);
         let left = |name: &str| folder.path().join(name).exists();
@@ -200,7 +202,7 @@ mod tests {
         for n in 0..16 {
             put(&store, meta(&format!("http://a/{n:02}"), 1), &[0; 1000]).expect("room");
         }
-        let mut writer = store.write(meta(URL, 1)).expect("room");
+        let mut writer = store.write(meta(URL, 1), None).expect("room");
         writer.append(b"a").expect("room");
         let full = OpenOptions::new()
             .write(true)
@@ -210,7 +212,7 @@ mod tests {
         assert!(writer.append(b"b").is_err() && writer.append(b"c").is_err());
         assert!(writer.commit().is_none());
         assert_eq!(store.size().entries, 14);
-        assert!(store.write(meta(URL, 1)).is_none());
+        assert!(store.write(meta(URL, 1), None).is_none());
         *locked(&store.0.paused_until) = Some(clock::now());
         put(&store, meta(URL, 1), b"again").expect("room");
         check(&store, URL, &[(&meta(URL, 1), b"again")]);
