@@ -468,7 +468,7 @@ fn a_log_in_json() {
         [
             r#""GET" "URL" 200 "miss""#,
             r#""HEAD" "URL" 200 "hit""#,
-            r#""GET" "URL" 407 "pass""#,
+            r#""GET" "URL" 407 "own""#,
             r#""GET" "/-/metrics" 200 "own""#,
         ]
     );
