@@ -1,9 +1,16 @@
 //! `proxy` over real sockets, from both sides: what its client got, and what the origin saw.
 
+mod access;
+mod afar;
+mod faults;
 mod forwarding;
 mod framing;
+mod limits;
 mod origin;
+mod pages;
+mod parents;
 mod refusals;
+mod tunnels;
 
 use std::io::Read;
 
@@ -11,7 +18,7 @@ use nix::sys::signal::Signal;
 
 use super::client::{Answer, Client};
 use super::support::{Place, Ran, Running, place};
-use origin::Origin;
+use origin::{Connection, Origin};
 
 struct Proxy {
     nsh: Running,
@@ -31,13 +38,8 @@ fn caching(options: &str) -> Proxy {
 
 fn proxy(place: Place, options: &str) -> Proxy {
     let command = format!("proxy -p 0 {options}");
-    let mut nsh = place.start(&["--json", "-c", &command]);
-    let address = nsh.event("listening")["address"].clone();
-    Proxy {
-        nsh,
-        address: address.as_str().expect("an address").to_owned(),
-        place,
-    }
+    let nsh = place.start(&["--json", "-c", &command]);
+    Proxy::of(place, nsh)
 }
 
 impl Proxy {
@@ -50,7 +52,9 @@ impl Proxy {
     fn ask(&self, line: &str, fields: &[&str]) -> Answer {
         let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
         let url = line.split(' ').nth(1).unwrap_or_default();
-        let host = url.split('/').nth(2).unwrap_or(&self.address);
+        let named = url.strip_prefix("http://");
+        let host = named.and_then(|rest| rest.split('/').next());
+        let host = host.unwrap_or(&self.address);
         let request =
             format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n");
         self.connect().ask(request)
@@ -65,6 +69,55 @@ impl Proxy {
         self.nsh.signal(Signal::SIGINT);
         self.nsh.end()
     }
+
+    /// Of one that was started with `--json`.
+    fn of(place: Place, mut nsh: Running) -> Proxy {
+        let address = nsh.event("listening")["address"].clone();
+        Proxy {
+            nsh,
+            address: address.as_str().expect("an address").to_owned(),
+            place,
+        }
+    }
+
+    /// A connection whose octets the test itself looks at.
+    fn dial(&self) -> Connection {
+        Connection::to(&self.address)
+    }
+
+    /// The client's end of a tunnel.
+    #[track_caller]
+    fn tunnel(&self, destination: &str) -> Connection {
+        let mut end = self.dial();
+        end.send(connect_to(destination));
+        assert_eq!(end.head(), ESTABLISHED);
+        end
+    }
+
+    /// Until so many more exchanges are over, which is a moment after their answers: from then on
+    /// they are in all figures.
+    #[track_caller]
+    fn settle(&mut self, exchanges: usize) {
+        (0..exchanges).for_each(|_| drop(self.nsh.event("exchange")));
+    }
+
+    /// One of the proxy's figures.
+    #[track_caller]
+    fn metric(&self, name: &str) -> u64 {
+        let answer = self.get("/-/metrics");
+        let prefix = format!("{name} ");
+        let mut lines = answer.text().lines();
+        let value = lines.find_map(|line| line.strip_prefix(&prefix));
+        let value = value.unwrap_or_else(|| panic!("no {name} in {}", answer.text()));
+        value.parse().expect("a number")
+    }
+}
+
+/// RFC 9110 section 9.3.6: without Content-Length and Transfer-Encoding.
+const ESTABLISHED: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+
+fn connect_to(destination: &str) -> String {
+    format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n\r\n")
 }
 
 /// A text in which `nsh` stands for the name that one proxy has in Via, `ORIGIN` for the origin's

@@ -23,7 +23,12 @@ pub struct Connection {
 
 impl Origin {
     pub fn new() -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        Origin::at("127.0.0.1:0")
+    }
+
+    /// Like `127.0.0.1:0`.
+    pub fn at(address: &str) -> Origin {
+        let listener = TcpListener::bind(address).expect("an address of this machine");
         let address = listener.local_addr().expect("bound").to_string();
         Origin { listener, address }
     }
@@ -227,6 +232,20 @@ impl Connection {
     pub fn reset(self) {
         let socket = socket2::SockRef::from(&self.stream);
         socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+    }
+
+    fn of(stream: TcpStream) -> Connection {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        Connection {
+            stream,
+            came: Vec::new(),
+        }
+    }
+
+    /// The other end, a client's.
+    pub fn to(address: &str) -> Connection {
+        Connection::of(TcpStream::connect(address).expect("it serves"))
     }
 }
 
