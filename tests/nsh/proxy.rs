@@ -1,7 +1,11 @@
 //! `proxy` over real sockets, from both sides: what its client got, and what the origin saw.
 
+mod crashes;
+mod crowds;
 mod forwarding;
+mod freshness;
 mod origin;
+mod storing;
 
 use nix::sys::signal::Signal;
 
@@ -60,5 +64,25 @@ impl Proxy {
     fn stop(self) -> Ran {
         self.nsh.signal(Signal::SIGINT);
         self.nsh.end()
+    }
+
+    /// Stops it; what it was started in, with its cache, stays.
+    fn leave(self) -> Place {
+        self.nsh.signal(Signal::SIGINT);
+        self.nsh.end();
+        self.place
+    }
+
+    /// The same without a warning, as in a crash.
+    fn crash(self) -> Place {
+        drop(self.nsh);
+        self.place
+    }
+
+    /// `proxy cache` from another nsh.
+    fn cache(&self, command: &str) -> Ran {
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        let line = format!("proxy cache {command} -p {port}");
+        self.place.run(&["--json", "-c", &line])
     }
 }
