@@ -68,12 +68,8 @@ pub(crate) enum ErrorType {
     HttpRequestDenied,
     HttpResponseIncomplete,
     HttpResponseHeaderSectionSize,
-    HttpResponseTransferCoding,
     HttpResponseTimeout,
-    HttpUpgradeFailed,
     HttpProtocolError,
-    ProxyInternalError,
-    ProxyConfigurationError,
     ProxyLoopDetected,
 }
 
@@ -158,12 +154,8 @@ impl ErrorType {
             ErrorType::HttpRequestDenied => ("http_request_denied", 403),
             ErrorType::HttpResponseIncomplete => ("http_response_incomplete", 502),
             ErrorType::HttpResponseHeaderSectionSize => ("http_response_header_section_size", 502),
-            ErrorType::HttpResponseTransferCoding => ("http_response_transfer_coding", 502),
             ErrorType::HttpResponseTimeout => ("http_response_timeout", 504),
-            ErrorType::HttpUpgradeFailed => ("http_upgrade_failed", 502),
             ErrorType::HttpProtocolError => ("http_protocol_error", 502),
-            ErrorType::ProxyInternalError => ("proxy_internal_error", 500),
-            ErrorType::ProxyConfigurationError => ("proxy_configuration_error", 500),
             ErrorType::ProxyLoopDetected => ("proxy_loop_detected", 502),
         }
     }

@@ -50,6 +50,8 @@ pub(crate) enum Reuse {
         /// How long it has not been fresh.
         past: Duration,
         on_error: bool,
+        /// Not even when nobody can be asked (RFC 9111 section 5.2.2.2).
+        is_forbidden: bool,
         reason: Reason,
     },
     /// It would need validation, and the request says only-if-cached: 504.
@@ -122,13 +124,6 @@ impl Terms {
         etag.into_iter().chain(since).collect()
     }
 
-    /// An entity-tag only: to trust a date that far, RFC 9110 section 8.8.2.2 wants to know the
-    /// origin's clock.
-    pub(crate) fn has_strong_validator(&self) -> bool {
-        let etag = self.etag.as_ref();
-        etag.is_some_and(|etag| !etag.starts_with("W/"))
-    }
-
     pub(super) fn age(&self, now: SystemTime) -> Duration {
         let age = self.initial_age.corrected() + since(self.response_time, now);
         Duration::from_secs(age.as_secs())
@@ -142,6 +137,7 @@ impl Terms {
             age,
             past,
             on_error,
+            is_forbidden: self.directives.no_cache || self.directives.forbid_stale(),
             reason,
         };
         let within = |span: Option<Duration>| span.is_some_and(|span| past < span);
@@ -340,8 +336,6 @@ mod tests {
             both.conditions(),
             expected.map(|(name, text)| (name, text.to_owned()))
         );
-        assert!(!both.has_strong_validator());
-        assert!(terms(200, &[("ETag", "\"a\"")]).has_strong_validator());
         for invalid in ["a", "*", "\"a\", \"b\"", "\"a"] {
             let terms = terms(200, &[("ETag", invalid), ("Last-Modified", "0")]);
             assert!(terms.conditions().is_empty(), "{invalid}");

@@ -30,6 +30,12 @@ impl Denied {
     }
 
     /// One of those that it resolved to.
+    pub(crate) fn has_networks(&self) -> bool {
+        self.0
+            .iter()
+            .any(|pattern| matches!(pattern, HostPattern::Network(_)))
+    }
+
     pub(crate) fn denies_address(&self, address: IpAddr) -> bool {
         let mut patterns = self.0.iter();
         patterns.any(|pattern| pattern.matches_address(address))

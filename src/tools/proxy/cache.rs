@@ -11,11 +11,11 @@ use super::arguments::Arguments;
 use super::fetch::Fetched;
 use super::flight::Flights;
 use super::pages::status;
+use super::partial;
 use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
 use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
 use crate::clock;
 use crate::http::caching::Mode;
-use crate::http::caching::freshening::invalidates;
 use crate::http::caching::freshness::{Reuse, Terms};
 use crate::http::caching::storing::{Asked, Why, may_store};
 use crate::http::caching::vary;
@@ -56,6 +56,8 @@ pub(super) enum Found {
     Nothing,
     /// But not for a request with such a field.
     OtherVariants(String),
+    /// Some of it.
+    Part(Arc<Stored>, Reuse),
     Entry(Arc<Stored>, Reuse),
 }
 
@@ -99,7 +101,10 @@ impl Cache {
             match vary::missing(&entry.meta.selecting, request) {
                 None => {
                     let reuse = self.prepared(&entry).terms.reuse(request, now);
-                    return Found::Entry(entry, reuse);
+                    return match entry.meta.part {
+                        None => Found::Entry(entry, reuse),
+                        Some(_) => Found::Part(entry, reuse),
+                    };
                 }
                 Some(name) => missed = missed.or_else(|| Some(name.to_owned())),
             }
@@ -121,7 +126,7 @@ impl Cache {
         let terms = Terms::new(meta.status, &fields, request_time, response_time, self.mode);
         let mut head = Vec::new();
         write_status_line(&mut head, meta.status, meta.reason.as_bytes());
-        for field in &fields.0 {
+        for field in fields.0.iter().filter(|field| !is_age(field)) {
             line(&mut head, field.name, field.value);
         }
         Prepared { terms, head }
@@ -142,28 +147,25 @@ impl Cache {
             has_body: request.body != BodyLength::None,
         };
         may_store(&asked, head.status, &head.fields, self.mode)?;
-        if head.status == 206 {
-            return Err(Why::ContentRange);
-        }
-        let selecting =
-            vary::selecting(&head.fields, &request.head.fields).ok_or(Why::VaryUnusable)?;
-        Ok(Meta {
+        let selecting = vary::selecting(&head.fields, &request.head.fields);
+        let mut meta = Meta {
             url: url.to_owned(),
-            selecting,
+            selecting: selecting.ok_or(Why::VaryUnusable)?,
             status: head.status,
             reason: String::from_utf8_lossy(head.reason).into_owned(),
             fields: stored_fields(head, fetched.response_time, pseudonym),
             request_time: fetched.request_time,
             response_time: fetched.response_time,
             part: None,
-        })
+        };
+        if head.status == 206 {
+            partial::describe(&mut meta, fetched, head).ok_or(Why::ContentRange)?;
+        }
+        Ok(meta)
     }
 
     /// RFC 9111 section 4.4.
-    pub(super) fn on_answer(&self, method: &[u8], url: &str, head: &ResponseHead) {
-        if !invalidates(method, head.status) {
-            return;
-        }
+    pub(super) fn on_change(&self, url: &str, head: &ResponseHead) {
         self.store.remove_url(url);
         for name in ["location", "content-location"] {
             if let Some(value) = head.fields.first(name)
@@ -265,6 +267,11 @@ fn folder(arguments: &Arguments) -> Result<PathBuf, Error> {
 pub(super) fn fields_of(meta: &Meta) -> Fields<'_> {
     let fields = meta.fields.iter();
     Fields(fields.map(|(name, value)| Field { name, value }).collect())
+}
+
+/// Each answer has its own.
+pub(super) fn is_age(field: &Field) -> bool {
+    field.name.eq_ignore_ascii_case(b"age")
 }
 
 /// End-to-end, with a Date and our Via.

@@ -11,10 +11,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::answer::Answer;
 use super::arguments::{self, Place};
 use super::cache::{Cache, Found, fields_of};
 use super::failure::Failure;
-use super::own::Answer;
 use super::pages::status::State;
 use super::shared::Shared;
 use crate::http::client::{Response, exchange};
@@ -277,6 +277,10 @@ fn why(cache: &Cache, url: &str, fields: Option<&String>) -> Why {
             let line =
                 format!("what is stored is for requests with another {name}, which Vary names");
             (false, vec![line])
+        }
+        Found::Part(entry, _) => {
+            let line = format!("only a part of it is stored, {}", size::human(entry.length));
+            (true, vec![line])
         }
         Found::Entry(entry, _) => {
             let mut lines = cache.prepared(&entry).terms.explain(&request, now);

@@ -8,14 +8,17 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::answer::{refuse, turn_away};
 use super::client::{Client, Next};
-use super::exchange::{After, exchange, refuse};
+use super::exchange::{After, exchange};
+use super::failure::Failure;
 use super::lobby::{Guest, Visit};
 use super::shared::Shared;
 use super::tally::TunnelRecord;
 use super::tunnel::Tunnel;
 use crate::clock;
 use crate::http::Refusal;
+use crate::http::caching::cache_status::ErrorType;
 use crate::net::peer::Peer;
 
 /// Idle threads that are kept: starting one takes longer than an exchange.
@@ -93,7 +96,7 @@ impl Crew {
             }
             match visit {
                 Visit::New(stream, address) => self.welcome(stream, address, &mut scratch),
-                Visit::Guest(Guest::Client(client)) => self.serve(client, &mut scratch),
+                Visit::Guest(Guest::Client(client)) => self.serve(*client, &mut scratch),
                 Visit::Guest(Guest::Tunnel(tunnel)) => tunnel.run(&self.shared),
                 Visit::Nothing | Visit::Closed => {}
             }
@@ -119,21 +122,20 @@ impl Crew {
             .is_none_or(|clients| clients.permits(ip));
         let refusal = match (permitted, place) {
             (true, Some(place)) => return self.serve(Client::new(peer, place), scratch),
-            (true, None) => {
-                const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\
-                    Content-Length: 0\r\nConnection: close\r\n\r\n";
-                BUSY
-            }
-            (false, _) => {
-                const FORBIDDEN: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\n\
-                    Content-Length: 56\r\nConnection: close\r\n\r\n\
-                    this proxy is not for your address; --allow permits it.\n";
-                FORBIDDEN
-            }
+            (true, None) => Failure::new(ErrorType::ConnectionLimitReached, "Too many connections")
+                .why("The proxy has as many connections as it may have.")
+                .advice("Try again in a moment."),
+            (false, _) => Failure::denied(format!("This proxy is not for {ip}"))
+                .why("It was started for other addresses.")
+                .advice("--allow permits more."),
         };
         shared.tally.count_refused();
-        let _ = peer.send_now(refusal);
+        turn_away(&peer, &refusal, &mut scratch.out);
         peer.finish_sending();
+        // What it has sent already must not make its system throw the answer away.
+        while let Ok(Some(1..)) = peer.receive_now(&mut scratch.head, KEPT_OCTETS_MAX) {
+            scratch.head.clear();
+        }
     }
 
     /// Until the client goes, or waits.
@@ -150,7 +152,9 @@ impl Crew {
                     exchange(&mut client, &scratch.head, shared, &mut scratch.out)
                 }
                 Next::Waits => return self.seat(client),
-                Next::Refused(refusal) => refuse(&mut client, refusal, shared, &mut scratch.out),
+                Next::Refused(refusal) => {
+                    refuse(&mut client, refusal, false, shared, &mut scratch.out)
+                }
                 Next::Over => After::Close,
             };
             match after {
@@ -187,7 +191,7 @@ impl Crew {
         }
         client.shrink();
         let deadline = client.deadline(shared);
-        shared.lobby.seat(Guest::Client(client), deadline);
+        shared.lobby.seat(Guest::Client(Box::new(client)), deadline);
     }
 
     /// Its connection to an origin may be of use to others.
@@ -207,7 +211,7 @@ impl Crew {
                     status: 408,
                     why: "the request's head took too long",
                 };
-                refuse(&mut client, refusal, &self.shared, &mut Vec::new());
+                refuse(&mut client, refusal, false, &self.shared, &mut Vec::new());
                 client.peer.finish_sending();
             }
         }

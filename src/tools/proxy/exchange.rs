@@ -3,31 +3,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use super::cache::fields_of;
+use super::answer::{Answer, refuse};
 use super::client::Client;
 use super::destination::connect_port_permitted;
 use super::failure::Failure;
-use super::faults::{Fault, Pace};
+use super::faults::Fault;
 use super::fetch::{Fetched, Question, fetch};
-use super::own::Answer;
-use super::pages::error::ErrorAnswer;
-use super::relay::{Broken, Frames, Inflow, Patience, Relay};
-use super::rewrite::{
-    Framing, Persistence, RequestPlan, ResponsePlan, end_to_end, is_loop, line, write_fence,
-    write_fenced, write_framing, write_persistence, write_response, write_status_line,
-};
+use super::rewrite::{RequestPlan, is_loop, line, write_status_line};
 use super::shared::Shared;
-use super::store::Meta;
 use super::tally::{Exchange, Outcome};
 use super::target::{self, Form, Purpose, Target};
-use super::upstream::{Origin, Visitor, connect_through, looping, with_port};
-use crate::http::body::Remaining;
-use crate::http::caching::cache_status::{ErrorType, ProxyStatus};
-use crate::http::head::{Fields, parse_request};
+use super::upstream::{Origin, Visitor, check_destination, connect_through, looping, with_port};
+use crate::http::caching::cache_status::ErrorType;
+use crate::http::head::parse_request;
 use crate::http::request::{BodyLength, Request, parse_digits};
-use crate::http::{Refusal, Version, reason, response};
+use crate::http::{Refusal, Version, reason};
 use crate::{clock, net};
 
 /// What the proxy calls itself in Cache-Status and Proxy-Status.
@@ -66,14 +58,6 @@ pub(super) struct Turn<'t> {
     pub(super) note: Note,
 }
 
-/// An answer whose head is written.
-pub(super) struct Begun {
-    pub(super) framing: Framing,
-    pub(super) persistence: Persistence,
-    pub(super) remaining: Remaining,
-    pub(super) origin_persists: bool,
-}
-
 /// For the log.
 #[derive(Debug, Clone)]
 pub(super) struct Note {
@@ -96,7 +80,10 @@ pub(super) fn exchange(
     let parsed = parse_request(head).and_then(crate::http::request::interpret);
     let request = match parsed {
         Ok(request) => request,
-        Err(refusal) => return refuse(client, refusal, shared, out),
+        Err(refusal) => {
+            let is_head = head.starts_with(b"HEAD ");
+            return refuse(client, refusal, is_head, shared, out);
+        }
     };
     let mut turn = Turn {
         shared,
@@ -113,89 +100,6 @@ pub(super) fn exchange(
     let after = answered.unwrap_or_else(|failure| turn.fail(&failure));
     turn.log();
     after
-}
-
-/// Answers a head that is none.
-pub(super) fn refuse(
-    client: &mut Client,
-    refusal: Refusal,
-    shared: &Shared,
-    out: &mut Vec<u8>,
-) -> After {
-    let failure = Failure::refusal(refusal);
-    let (media_type, body) = page(&failure, &Fields::default());
-    out.clear();
-    write_failure(out, &failure);
-    let framing = Framing::Octets(body.len() as u64);
-    write_own_fields(out, media_type, framing, Persistence::Closes);
-    out.extend_from_slice(body.as_bytes());
-    let stall = shared.limits.stall;
-    let sent = client.peer.send_all(out, stall, &shared.cut);
-    shared.tally.count_error(failure.kind);
-    let exchange = Exchange {
-        client: client.address(),
-        method: "-".into(),
-        url: "-".into(),
-        status: failure.status,
-        reason: reason(failure.status),
-        cache: Outcome::Own,
-        octets: body.len() as u64,
-        milliseconds: 0.0,
-        origin: None,
-        error: Some(failure.kind.name()),
-        host: "".into(),
-    };
-    shared.tally.record(&exchange, clock::now());
-    match sent {
-        Ok(()) => After::Linger,
-        Err(_) => After::Close,
-    }
-}
-
-fn page(failure: &Failure, fields: &Fields) -> (&'static str, String) {
-    let answer = ErrorAnswer {
-        status: failure.status,
-        reason: reason(failure.status),
-        headline: &failure.headline,
-        what: &failure.what,
-        why: &failure.why,
-        advice: &failure.advice,
-    };
-    answer.emit(fields)
-}
-
-/// The status line, and what only a failure has.
-fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
-    write_status_line(out, failure.status, reason(failure.status).as_bytes());
-    let status = ProxyStatus {
-        by: NAME,
-        error: failure.kind,
-        details: (!failure.why.is_empty()).then_some(&failure.why),
-    };
-    line(out, b"Proxy-Status", status.to_string().as_bytes());
-    if failure.status == 407 {
-        let challenge = b"Basic realm=\"nsh proxy\", charset=\"UTF-8\"";
-        line(out, b"Proxy-Authenticate", challenge);
-    }
-    if failure.status == 405 {
-        line(out, b"Allow", b"GET, HEAD");
-    }
-    line(out, b"Cache-Control", b"no-store");
-    let policy = super::pages::CONTENT_SECURITY_POLICY;
-    line(out, b"Content-Security-Policy", policy.as_bytes());
-}
-
-fn write_own_fields(out: &mut Vec<u8>, media_type: &str, framing: Framing, stays: Persistence) {
-    line(out, b"Content-Type", media_type.as_bytes());
-    line(out, b"X-Content-Type-Options", b"nosniff");
-    line(out, b"Date", date(clock::both().1).as_bytes());
-    write_framing(out, &Fields::default(), framing);
-    write_persistence(out, stays);
-    out.extend_from_slice(b"\r\n");
-}
-
-pub(super) fn date(now: SystemTime) -> String {
-    httpdate::fmt_http_date(now)
 }
 
 impl Note {
@@ -254,6 +158,11 @@ impl<'t> Turn<'t> {
         }
     }
 
+    fn is_offline(&self) -> bool {
+        let cache = self.shared.cache.as_ref();
+        cache.is_some_and(|cache| cache.is_offline)
+    }
+
     /// What a developer wants to go wrong.
     fn suffer(&mut self, host: &str) -> Result<Fault, After> {
         let fault = self.shared.rules.faults.for_host(host);
@@ -282,6 +191,9 @@ impl<'t> Turn<'t> {
             return Err(Failure::denied(format!("No tunnel leads to port {port}"))
                 .why("Tunnels are for HTTPS; through others, mail could be sent in this proxy's name.")
                 .advice(format!("--connect-ports {port} permits it.")));
+        }
+        if self.is_offline() {
+            return Err(super::stored::offline());
         }
         if let Err(after) = self.suffer(host) {
             return Ok(after);
@@ -314,6 +226,9 @@ impl<'t> Turn<'t> {
         if target.form == Form::Path {
             target::fence(self.request).map_err(Failure::refusal)?;
         }
+        let deadline = self.began + self.shared.limits.connect_time;
+        let visitor = self.visitor(target.form);
+        check_destination(self.shared, &target.host, target.port, visitor, deadline)?;
         let max_forwards = self.max_forwards();
         if max_forwards == Some(0) {
             return self.answer_at_last_hop();
@@ -323,6 +238,9 @@ impl<'t> Turn<'t> {
             Err(after) => return Ok(after),
         };
         let upgrade = self.upgrade();
+        if upgrade.is_some() && self.is_offline() {
+            return Err(super::stored::offline());
+        }
         if upgrade.is_none()
             && let Some(after) = super::stored::answer(self, target, &fault)?
         {
@@ -397,263 +315,13 @@ impl<'t> Turn<'t> {
         let is_plain =
             self.request.body == BodyLength::None && self.request.head.version == Version::Http11;
         let wanted = is_plain && fields.tokens("connection").any(is_asked);
-        // HTTP/2 would make the rest of the connection unreadable for the proxy.
         let protocol = fields.first("upgrade").filter(|_| wanted)?;
-        (!protocol.to_ascii_lowercase().starts_with(b"h2")).then_some(protocol)
+        // HTTP/2 would make the rest of the connection unreadable for the proxy.
+        let is_http2 = |token: &[u8]| token.to_ascii_lowercase().starts_with(b"h2");
+        (!fields.tokens("upgrade").any(is_http2)).then_some(protocol)
     }
 
-    /// Whether the connection can go on behind an answer whose end is clear.
-    pub(super) fn persistence(&self) -> Persistence {
-        let stays = self.request.persists && self.is_request_whole && !self.shared.is_closing();
-        match (stays, self.request.head.version) {
-            (false, _) => Persistence::Closes,
-            (true, Version::Http10) => Persistence::StaysOnRequest,
-            (true, Version::Http11) => Persistence::Stays,
-        }
-    }
-
-    /// Passes an answer on to the client.
-    pub(super) fn deliver(
-        &mut self,
-        fetched: Fetched,
-        target: &Target,
-        fault: &Fault,
-    ) -> Result<After, Failure> {
-        if fetched.parsed()?.status == 101 {
-            return self.switch(fetched, target);
-        }
-        if let Some(cache) = &self.shared.cache {
-            cache.on_answer(self.request.head.method, &self.note.url, &fetched.parsed()?);
-        }
-        let begun = self.begin_answer(&fetched, target)?;
-        let Begun {
-            framing,
-            persistence,
-            ..
-        } = begun;
-        let mut origin = fetched.origin;
-        let (relayed, octets) = self.relay(&mut origin, framing, begun.remaining, fault);
-        self.note.octets = octets;
-        if relayed.is_ok() && begun.origin_persists {
-            self.keep_origin(origin);
-        }
-        Ok(match relayed {
-            Ok(()) => self.after(persistence),
-            Err(broken) => self.broken(&broken, framing),
-        })
-    }
-
-    /// Writes the head of the answer into `out`.
-    pub(super) fn begin_answer(
-        &mut self,
-        fetched: &Fetched,
-        target: &Target,
-    ) -> Result<Begun, Failure> {
-        let head = fetched.parsed()?;
-        self.note.status = head.status;
-        let is_http10 = self.request.head.version == Version::Http10;
-        let has_none = self.request.head.method == b"HEAD" || matches!(head.status, 204 | 304);
-        use response::BodyLength::{Chunked, Octets, UntilClose};
-        let (framing, remaining) = match fetched.length {
-            _ if has_none => (Framing::None, Remaining::Octets(0)),
-            Octets(octets) => (Framing::Octets(octets), Remaining::Octets(octets)),
-            Chunked if is_http10 => (Framing::UntilClose, Remaining::chunked()),
-            Chunked => (Framing::Chunked, Remaining::chunked()),
-            UntilClose if is_http10 => (Framing::UntilClose, Remaining::UntilClose),
-            UntilClose => (Framing::Chunked, Remaining::UntilClose),
-        };
-        let persistence = self.persistence_with(framing);
-        let date = match head.fields.first("date") {
-            Some(_) => String::new(),
-            None => date(fetched.response_time),
-        };
-        let plan = ResponsePlan {
-            pseudonym: &self.shared.pseudonym,
-            framing,
-            persistence,
-            path_form: (target.form == Form::Path).then_some(target),
-            cache_status: self.cache_status.as_deref(),
-            date: &date,
-        };
-        self.out.clear();
-        write_response(self.out, &head, &plan);
-        self.is_answered = true;
-        Ok(Begun {
-            framing,
-            persistence,
-            remaining,
-            origin_persists: fetched.length != UntilClose && persists(head.version, &head.fields),
-        })
-    }
-
-    /// The same for what another request fetches.
-    pub(super) fn begin_stored(
-        &mut self,
-        meta: &Meta,
-        target: &Target,
-        framing: Framing,
-    ) -> Persistence {
-        let persistence = self.persistence_with(framing);
-        self.note.status = meta.status;
-        self.out.clear();
-        write_status_line(self.out, meta.status, meta.reason.as_bytes());
-        for field in &fields_of(meta).0 {
-            match target.form {
-                Form::Path => write_fenced(self.out, field, target),
-                Form::Absolute | Form::Reverse => line(self.out, field.name, field.value),
-            }
-        }
-        if target.form == Form::Path {
-            write_fence(self.out);
-        }
-        if let Some(status) = &self.cache_status {
-            line(self.out, b"Cache-Status", status.as_bytes());
-        }
-        write_framing(self.out, &Fields::default(), framing);
-        write_persistence(self.out, persistence);
-        self.out.extend_from_slice(b"\r\n");
-        self.is_answered = true;
-        persistence
-    }
-
-    pub(super) fn persistence_with(&self, framing: Framing) -> Persistence {
-        match framing {
-            Framing::UntilClose => Persistence::Closes,
-            Framing::Octets(_) | Framing::Chunked | Framing::None => self.persistence(),
-        }
-    }
-
-    /// For the next request; what came behind the answer would be taken for the next one.
-    pub(super) fn keep_origin(&mut self, origin: Origin) {
-        if self.is_request_whole && origin.buffer.is_empty() {
-            self.client.origin = Some(origin);
-        }
-    }
-
-    /// The body did not get to its end: neither an announced length nor chunks can end too early
-    /// unnoticed, and where the connection's end is the body's it must not look like one.
-    pub(super) fn broken(&mut self, broken: &Broken, framing: Framing) -> After {
-        self.note.error = Some(broken_kind(broken));
-        match framing {
-            Framing::UntilClose => After::Reset,
-            Framing::Octets(_) | Framing::Chunked | Framing::None => After::Close,
-        }
-    }
-
-    fn relay(
-        &mut self,
-        origin: &mut Origin,
-        framing: Framing,
-        remaining: Remaining,
-        fault: &Fault,
-    ) -> (Result<(), Broken>, u64) {
-        let mut inflow = Inflow::new(&origin.peer, &mut origin.buffer, remaining);
-        let patience = Patience {
-            stall: self.shared.limits.stall,
-            cancel: &self.shared.cut,
-        };
-        let mut relay = Relay {
-            from: &mut inflow,
-            to: &self.client.peer,
-            out: self.out,
-            frames: match framing {
-                Framing::Chunked => Frames::Chunked,
-                Framing::Octets(_) | Framing::UntilClose | Framing::None => Frames::Plain,
-            },
-            patience: &patience,
-            pace: fault.rate.map(|rate| Pace::new(rate, clock::now())),
-            heeds_answers: false,
-            sent: 0,
-        };
-        let relayed = relay.run();
-        let octets = relay.sent;
-        inflow.compact();
-        self.shared.tally.count_fetched(octets);
-        (relayed, octets)
-    }
-
-    pub(super) fn after(&self, persistence: Persistence) -> After {
-        match persistence {
-            Persistence::Closes if !self.is_request_whole => After::Linger,
-            Persistence::Closes => After::Close,
-            Persistence::Stays | Persistence::StaysOnRequest => After::Next,
-        }
-    }
-
-    /// The origin speaks the other protocol from now on.
-    fn switch(&mut self, fetched: Fetched, target: &Target) -> Result<After, Failure> {
-        self.out.clear();
-        let head = fetched.parsed()?;
-        write_status_line(self.out, 101, head.reason);
-        let protocol = head.fields.first("upgrade").unwrap_or_default();
-        line(self.out, b"Connection", b"Upgrade");
-        line(self.out, b"Upgrade", protocol);
-        for field in end_to_end(&head.fields) {
-            line(self.out, field.name, field.value);
-        }
-        self.out.extend_from_slice(b"\r\n");
-        self.is_answered = true;
-        if self.send_out().is_err() {
-            return Ok(After::Close);
-        }
-        let destination = with_port(&target.host, target.port);
-        let origin = fetched.origin;
-        Ok(After::Tunnel(Box::new(Opened {
-            origin,
-            destination,
-        })))
-    }
-
-    /// One of the proxy's own answers.
-    pub(super) fn send_own(&mut self, answer: &Answer) -> Result<After, Failure> {
-        let persistence = self.persistence();
-        self.out.clear();
-        write_status_line(self.out, answer.status, reason(answer.status).as_bytes());
-        for (name, value) in &answer.fields {
-            line(self.out, name.as_bytes(), value.as_bytes());
-        }
-        self.finish_own(answer.status, answer.media_type, &answer.body, persistence)
-    }
-
-    fn finish_own(
-        &mut self,
-        status: u16,
-        media_type: &str,
-        body: &[u8],
-        persistence: Persistence,
-    ) -> Result<After, Failure> {
-        let framing = Framing::Octets(body.len() as u64);
-        write_own_fields(self.out, media_type, framing, persistence);
-        if self.request.head.method != b"HEAD" {
-            self.out.extend_from_slice(body);
-            self.note.octets = body.len() as u64;
-        }
-        self.note.status = status;
-        self.note.outcome = Outcome::Own;
-        match self.send_out() {
-            Ok(()) => Ok(self.after(persistence)),
-            Err(_) => Ok(After::Close),
-        }
-    }
-
-    /// Tells the client why there is no answer.
-    fn fail(&mut self, failure: &Failure) -> After {
-        self.note.error = Some(failure.kind);
-        self.shared.tally.count_error(failure.kind);
-        if self.is_answered {
-            return After::Reset;
-        }
-        let (media_type, body) = page(failure, &self.request.head.fields);
-        let persistence = self.persistence();
-        self.out.clear();
-        write_failure(self.out, failure);
-        let outcome = self.note.outcome;
-        let sent = self.finish_own(failure.status, media_type, body.as_bytes(), persistence);
-        self.note.outcome = outcome;
-        sent.unwrap_or(After::Close)
-    }
-
-    fn send_out(&mut self) -> Result<(), net::Error> {
+    pub(super) fn send_out(&mut self) -> Result<(), net::Error> {
         self.is_answered = true;
         let (stall, cut) = (self.shared.limits.stall, &self.shared.cut);
         self.client.peer.send_all(self.out, stall, cut)
@@ -698,33 +366,5 @@ pub(super) fn plan_for<'p>(
         upgrade: None,
         conditions: None,
         max_forwards: None,
-    }
-}
-
-pub(super) fn persists(version: Version, fields: &Fields) -> bool {
-    let says = |word: &[u8]| {
-        let mut tokens = fields.tokens("connection");
-        tokens.any(|token| token.eq_ignore_ascii_case(word))
-    };
-    match version {
-        Version::Http11 => !says(b"close"),
-        Version::Http10 => says(b"keep-alive"),
-    }
-}
-
-/// Of an answer without a body.
-pub(super) fn persists_response(fetched: &Fetched) -> Result<bool, Failure> {
-    let head = fetched.parsed()?;
-    Ok(persists(head.version, &head.fields))
-}
-
-pub(super) fn broken_kind(broken: &Broken) -> ErrorType {
-    match broken {
-        Broken::Incomplete => ErrorType::HttpResponseIncomplete,
-        Broken::Invalid => ErrorType::HttpProtocolError,
-        Broken::Source(net::Error::TimedOut(_)) => ErrorType::ConnectionReadTimeout,
-        Broken::Source(_) => ErrorType::ConnectionTerminated,
-        Broken::Sink(net::Error::TimedOut(_)) => ErrorType::ConnectionWriteTimeout,
-        Broken::Answered | Broken::Sink(_) => ErrorType::HttpRequestError,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::time::{Instant, SystemTime};
 
 use nix::poll::PollFlags;
@@ -9,13 +10,16 @@ use nix::poll::PollFlags;
 use super::client::Client;
 use super::failure::Failure;
 use super::relay::{Broken, Frames, Inflow, Patience, Relay};
-use super::rewrite::{RequestPlan, write_request, write_status_line};
+use super::rewrite::{RequestPlan, end_to_end, line, write_request, write_status_line, write_via};
 use super::shared::Shared;
 use super::target::Target;
 use super::upstream::{self, Origin, Visitor};
+use crate::cancel::Wake;
 use crate::clock;
+use crate::http::Refusal;
 use crate::http::body::Remaining;
-use crate::http::head::{ResponseHead, Scan, parse_response};
+use crate::http::caching::cache_status::ErrorType;
+use crate::http::head::{ResponseHead, Scan, parse_response, parse_status};
 use crate::http::request::{BodyLength, Request};
 use crate::http::response::{self, body_length};
 use crate::net;
@@ -31,6 +35,7 @@ pub(super) struct Fetched {
     pub(super) origin: Origin,
     /// With its empty line.
     pub(super) head: Vec<u8>,
+    pub(super) status: u16,
     pub(super) length: response::BodyLength,
     pub(super) request_time: SystemTime,
     pub(super) response_time: SystemTime,
@@ -89,7 +94,7 @@ pub(super) fn fetch(
     let kept = client
         .as_deref_mut()
         .and_then(|client| client.origin.take());
-    let mut kept = choose(shared, question, kept, is_repeatable);
+    let mut kept = choose(shared, question, kept);
     loop {
         let origin = match kept.take() {
             Some(origin) => origin,
@@ -105,22 +110,15 @@ pub(super) fn fetch(
 }
 
 /// A connection that is there, if the visitor may use it.
-fn choose(
-    shared: &Shared,
-    question: &Question,
-    kept: Option<Origin>,
-    is_repeatable: bool,
-) -> Option<Origin> {
+fn choose(shared: &Shared, question: &Question, kept: Option<Origin>) -> Option<Origin> {
     let (target, upstream) = (question.target, &shared.upstream);
     let leads_there = |origin: &Origin| match upstream.parent {
         None => origin.route.port == target.port && origin.route.host == *target.host,
         Some(_) => origin.route == upstream.route(&target.host, target.port),
     };
     let usable = match kept {
-        // What cannot be repeated is not sent into a connection that may be closing.
-        Some(origin) if leads_there(&origin) && (is_repeatable || origin.peer.is_quiet()) => {
-            Some(origin)
-        }
+        // What came behind the last answer would be taken for this one.
+        Some(origin) if leads_there(&origin) && origin.peer.is_quiet() => Some(origin),
         Some(origin) => {
             upstream.keep(origin, clock::now());
             None
@@ -168,6 +166,7 @@ fn ask(
         origin: &mut origin,
         out,
         is_request_whole: true,
+        interim: 0,
     };
     let head = exchange.run()?;
     let is_request_whole = exchange.is_request_whole;
@@ -178,6 +177,7 @@ fn ask(
     let method = question.request.head.method;
     let length = body_length(method, &parsed).map_err(|refusal| invalid(refusal.why))?;
     Ok(Fetched {
+        status: parsed.status,
         origin,
         head,
         length,
@@ -201,6 +201,8 @@ struct Asking<'q> {
     /// Holds the request's head at first.
     out: &'q mut Vec<u8>,
     is_request_whole: bool,
+    /// Interim answers so far.
+    interim: usize,
 }
 
 impl Asking<'_> {
@@ -218,8 +220,10 @@ impl Asking<'_> {
                 return Ok(head);
             }
         }
-        self.send_body(body)?;
-        self.read_final_head(clock::now())
+        match self.send_body(body)? {
+            Some(head) => Ok(head),
+            None => self.read_final_head(clock::now()),
+        }
     }
 
     fn send_head(&mut self) -> Result<(), Trouble> {
@@ -235,103 +239,125 @@ impl Asking<'_> {
     /// RFC 9110 section 10.1.1: until the origin wants the body, answers without it, or the
     /// client sends it unasked.
     fn await_permission(&mut self) -> Result<Option<Range<usize>>, Trouble> {
-        let Some(client) = self.client.as_deref_mut() else {
-            return Ok(None);
-        };
-        if !client.buffer.is_empty() {
-            return Ok(None);
-        }
-        let ends = [
-            std::os::fd::AsFd::as_fd(&client.peer),
-            std::os::fd::AsFd::as_fd(&self.origin.peer),
-        ];
         let deadline = self.question.began + self.shared.limits.answer_time;
-        let waited = self
-            .shared
-            .cut
-            .wait_any(&ends, PollFlags::POLLIN, Some(deadline));
-        waited.map_err(|_| self.silent())?;
-        if self.origin.peer.is_quiet() {
-            return Ok(None);
-        }
-        let (head, status) = self.read_head(deadline)?;
-        match status {
-            100 => {
-                self.relay_interim(head, status)?;
-                Ok(None)
+        loop {
+            let Some(client) = self
+                .client
+                .as_deref()
+                .filter(|client| client.buffer.is_empty())
+            else {
+                return Ok(None);
+            };
+            let ends = [client.peer.as_fd(), self.origin.peer.as_fd()];
+            let waited = self
+                .shared
+                .cut
+                .wait_any(&ends, PollFlags::POLLIN, Some(deadline));
+            if waited.map_err(|_| self.silent())? == Wake::TimedOut {
+                return Err(self.silent());
             }
-            101..200 => {
-                self.relay_interim(head, status)?;
-                self.await_permission()
+            if self.origin.peer.is_quiet() {
+                return Ok(None);
             }
-            _ => Ok(Some(head)),
+            let (head, status) = self.read_head(deadline)?;
+            if !self.is_interim(status)? {
+                return Ok(Some(head));
+            }
+            self.relay_interim(head, status)?;
+            if status == 100 {
+                return Ok(None);
+            }
         }
     }
 
-    fn send_body(&mut self, body: BodyLength) -> Result<(), Trouble> {
-        let Some(client) = self.client.as_deref_mut() else {
-            return Ok(());
-        };
-        let (remaining, frames) = match body {
-            BodyLength::None => return Ok(()),
+    /// The head of the final answer, if that comes before all of the body has been sent.
+    fn send_body(&mut self, body: BodyLength) -> Result<Option<Range<usize>>, Trouble> {
+        let (mut remaining, frames) = match body {
+            BodyLength::None => return Ok(None),
             BodyLength::Octets(octets) => (Remaining::Octets(octets), Frames::Plain),
             BodyLength::Chunked => (Remaining::chunked(), Frames::Chunked),
         };
-        let mut inflow = Inflow::new(&client.peer, &mut client.buffer, remaining);
-        let patience = Patience {
-            stall: self.shared.limits.stall,
-            cancel: &self.shared.cut,
-        };
-        let mut relay = Relay {
-            from: &mut inflow,
-            to: &self.origin.peer,
-            out: self.out,
-            frames,
-            patience: &patience,
-            pace: None,
-            heeds_answers: true,
-            sent: 0,
-        };
-        let relayed = relay.run();
-        inflow.compact();
-        match relayed {
-            Ok(()) => Ok(()),
-            // It has answered before it had everything, or closed after that.
-            Err(Broken::Answered | Broken::Sink(net::Error::System { .. })) => {
-                self.is_request_whole = false;
-                Ok(())
+        loop {
+            let Some(client) = self.client.as_deref_mut() else {
+                return Ok(None);
+            };
+            let mut inflow = Inflow::new(&client.peer, &mut client.buffer, remaining);
+            let patience = Patience {
+                stall: self.shared.limits.stall,
+                cancel: &self.shared.cut,
+            };
+            let mut relay = Relay {
+                from: &mut inflow,
+                to: &self.origin.peer,
+                out: self.out,
+                frames,
+                patience: &patience,
+                pace: None,
+                heeds_answers: true,
+                has_begun: false,
+                sent: 0,
+            };
+            let relayed = relay.run();
+            inflow.compact();
+            remaining = inflow.remaining;
+            match relayed {
+                Ok(()) => return Ok(None),
+                Err(Broken::Answered) => {
+                    let deadline = clock::now() + self.shared.limits.answer_time;
+                    let (head, status) = self.read_head(deadline)?;
+                    if !self.is_interim(status)? {
+                        self.is_request_whole = false;
+                        return Ok(Some(head));
+                    }
+                    self.relay_interim(head, status)?;
+                }
+                // It may have answered before it closed.
+                Err(Broken::Sink(net::Error::System { .. })) => {
+                    self.is_request_whole = false;
+                    return Ok(None);
+                }
+                Err(broken) => return Err(Trouble::Final(self.body_failure(&broken))),
             }
-            Err(Broken::Sink(error)) => Err(Trouble::Final(self.broken(&error))),
-            Err(Broken::Invalid) => Err(Trouble::Final(Failure::refusal(crate::http::Refusal {
-                status: 400,
-                why: "the chunks of the request's body are not valid",
-            }))),
-            Err(Broken::Incomplete) => Err(Trouble::Final(Failure::gone())),
-            Err(Broken::Source(net::Error::TimedOut(_))) => {
-                Err(Trouble::Final(Failure::refusal(crate::http::Refusal {
-                    status: 408,
-                    why: "the request's body stopped coming",
-                })))
+        }
+    }
+
+    fn body_failure(&self, broken: &Broken) -> Failure {
+        let refused = |status, why| Failure::refusal(Refusal { status, why });
+        match broken {
+            Broken::Sink(error) => self.broken(error),
+            Broken::Invalid => refused(400, "the chunks of the request's body are not valid"),
+            Broken::Source(net::Error::TimedOut(_)) => {
+                refused(408, "the request's body stopped coming")
             }
-            Err(Broken::Source(_)) => Err(Trouble::Final(Failure::gone())),
+            Broken::Incomplete | Broken::Answered | Broken::Source(_) => Failure::gone(),
         }
     }
 
     fn read_final_head(&mut self, since: Instant) -> Result<Range<usize>, Trouble> {
         let deadline = since + self.shared.limits.answer_time;
-        for _ in 0..INTERIM_MAX {
+        loop {
             let (head, status) = self.read_head(deadline)?;
-            let is_upgrade = status == 101 && self.question.plan.upgrade.is_some();
-            match status {
-                101 if !is_upgrade => {
-                    let why = "it changes to a protocol nobody asked for";
-                    return Err(self.invalid(why));
-                }
-                100 | 102..200 => self.relay_interim(head, status)?,
-                _ => return Ok(head),
+            if !self.is_interim(status)? {
+                return Ok(head);
             }
+            self.relay_interim(head, status)?;
         }
-        Err(self.invalid("there are too many interim answers"))
+    }
+
+    /// Whether another answer follows. There may only be so many before the final one.
+    fn is_interim(&mut self, status: u16) -> Result<bool, Trouble> {
+        match status {
+            101 if self.question.plan.upgrade.is_some() => Ok(false),
+            101 => Err(self.invalid("it changes to a protocol nobody asked for")),
+            100..200 if self.interim == INTERIM_MAX => {
+                Err(self.invalid("there are too many interim answers"))
+            }
+            100..200 => {
+                self.interim += 1;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
     }
 
     /// A head at the front of the origin's buffer, which stays there.
@@ -339,10 +365,10 @@ impl Asking<'_> {
         let mut scan = Scan::default();
         loop {
             let found = scan.find(&self.origin.buffer, HEAD_OCTETS_MAX);
-            if let Some(head) = found.map_err(|refusal| self.invalid(refusal.why))? {
-                let parsed = parse_response(&self.origin.buffer[head.clone()]);
-                let status = parsed.map_err(|refusal| self.invalid(refusal.why))?.status;
-                return Ok((head, status));
+            if let Some(head) = found.map_err(|refusal| self.refused(refusal))? {
+                let status = parse_status(&self.origin.buffer[head.clone()]);
+                let why = "it does not begin with an HTTP status line";
+                return Ok((head, status.ok_or_else(|| self.invalid(why))?));
             }
             let Origin { peer, buffer, .. } = &mut *self.origin;
             match peer.receive(buffer, PIECE_OCTETS, deadline, &self.shared.cut) {
@@ -375,15 +401,24 @@ impl Asking<'_> {
         if is_known {
             let mut interim = Vec::new();
             write_status_line(&mut interim, parsed.status, parsed.reason);
-            for field in super::rewrite::end_to_end(&parsed.fields) {
-                super::rewrite::line(&mut interim, field.name, field.value);
+            for field in end_to_end(&parsed.fields) {
+                line(&mut interim, field.name, field.value);
             }
+            write_via(&mut interim, parsed.version, &self.shared.pseudonym);
             interim.extend_from_slice(b"\r\n");
             let stall = self.shared.limits.stall;
             let sent = client.peer.send_all(&interim, stall, &self.shared.cut);
             sent.map_err(|_| Trouble::Final(Failure::gone()))?;
         }
         Ok(())
+    }
+
+    fn refused(&self, refusal: Refusal) -> Trouble {
+        let mut failure = Failure::invalid(&self.origin.route.host, refusal.why);
+        if refusal.status == 431 {
+            failure.kind = ErrorType::HttpResponseHeaderSectionSize;
+        }
+        Trouble::Final(failure)
     }
 
     fn invalid(&self, why: &str) -> Trouble {

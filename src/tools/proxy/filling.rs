@@ -10,17 +10,20 @@ use std::time::Instant;
 use nix::poll::{PollFd, PollFlags};
 
 use super::cache::{Cache, Prepared};
-use super::exchange::{After, Begun, Turn};
+use super::delivery::{Begun, persists_response};
+use super::exchange::{After, Turn};
 use super::failure::Failure;
 use super::faults::Fault;
 use super::fetch::Fetched;
 use super::flight::{Arriving, Passenger, Pilot, Stage};
+use super::partial;
 use super::relay::{Broken, Inflow};
 use super::rewrite::{Framing, write_trailers};
 use super::serving::read_piece;
 use super::shared::Shared;
 use super::store::{Meta, Writer};
 use super::target::Target;
+use super::upstream::Origin;
 use crate::cancel::{Wake, poll_until};
 use crate::http::body::Remaining;
 use crate::http::{Version, chunked, response};
@@ -51,43 +54,105 @@ pub(super) fn fill(
         drop(pilot);
         return turn.deliver(fetched, target, fault);
     };
+    let complete = partial::complete_length(&meta, &fetched);
     begin(pilot.as_ref(), &writer, meta, &fetched);
-    let Begun {
-        framing,
-        persistence,
-        remaining,
-        origin_persists,
-    } = turn.begin_answer(&fetched, target)?;
-    let mut origin = fetched.origin;
-    let mut filling = Filling {
-        shared: turn.shared,
-        inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
-        file: Arc::clone(writer.file()),
-        length: 0,
-        writer: Some(writer),
+    let begun = turn.begin_answer(&fetched, target)?;
+    let delivery = Delivery {
+        writer,
+        beginning: 0,
+        complete,
         pilot,
-        client: Some(&turn.client.peer),
-        framing,
-        out: std::mem::take(turn.out),
-        handed: 0,
+        origin: fetched.origin,
+        begun,
     };
-    let filled = filling.run();
-    filling.inflow.compact();
-    turn.note.octets = filling.handed;
-    turn.shared.tally.count_fetched(filling.length);
-    *turn.out = std::mem::take(&mut filling.out);
-    drop(filling);
-    match filled {
-        Ok(has_client) => {
-            if origin_persists {
-                turn.keep_origin(origin);
+    Ok(delivery.run(turn))
+}
+
+/// Delivers and stores a whole answer whose beginning is written already, and `fetched` the rest.
+pub(super) fn fill_rest(
+    turn: &mut Turn,
+    writer: Writer<Prepared>,
+    beginning: u64,
+    fetched: Fetched,
+    meta: &Meta,
+    target: &Target,
+) -> Result<After, Failure> {
+    let rest = match fetched.length {
+        response::BodyLength::Octets(octets) => octets,
+        response::BodyLength::Chunked | response::BodyLength::UntilClose => 0,
+    };
+    let framing = Framing::Octets(beginning + rest);
+    let begun = Begun {
+        framing,
+        persistence: turn.begin_stored(meta, target, framing),
+        remaining: Remaining::Octets(rest),
+        origin_persists: persists_response(&fetched)?,
+    };
+    let delivery = Delivery {
+        writer,
+        beginning,
+        complete: Some(beginning + rest),
+        pilot: None,
+        origin: fetched.origin,
+        begun,
+    };
+    Ok(delivery.run(turn))
+}
+
+/// An answer that is both stored and sent.
+struct Delivery<'p> {
+    writer: Writer<Prepared>,
+    /// Of the body, written before.
+    beginning: u64,
+    /// How long the body is, where what breaks off can be completed later.
+    complete: Option<u64>,
+    pilot: Option<Pilot<'p>>,
+    origin: Origin,
+    begun: Begun,
+}
+
+impl Delivery<'_> {
+    fn run(self, turn: &mut Turn) -> After {
+        let Delivery {
+            writer,
+            beginning,
+            complete,
+            pilot,
+            mut origin,
+            begun,
+        } = self;
+        let Begun { framing, .. } = begun;
+        let mut filling = Filling {
+            shared: turn.shared,
+            inflow: Inflow::new(&origin.peer, &mut origin.buffer, begun.remaining),
+            file: Arc::clone(writer.file()),
+            length: beginning,
+            complete,
+            writer: Some(writer),
+            pilot,
+            client: Some(&turn.client.peer),
+            framing,
+            out: std::mem::take(turn.out),
+            handed: 0,
+        };
+        let filled = filling.run();
+        filling.inflow.compact();
+        turn.note.octets = filling.handed;
+        turn.shared.tally.count_fetched(filling.length - beginning);
+        *turn.out = std::mem::take(&mut filling.out);
+        drop(filling);
+        match filled {
+            Ok(has_client) => {
+                if begun.origin_persists {
+                    turn.keep_origin(origin);
+                }
+                match has_client {
+                    true => turn.after(begun.persistence),
+                    false => After::Close,
+                }
             }
-            Ok(match has_client {
-                true => turn.after(persistence),
-                false => After::Close,
-            })
+            Err(broken) => turn.broken(&broken, framing),
         }
-        Err(broken) => Ok(turn.broken(&broken, framing)),
     }
 }
 
@@ -114,6 +179,7 @@ pub(super) fn fill_unseen(
         inflow: Inflow::new(&origin.peer, &mut origin.buffer, remaining),
         file: Arc::clone(writer.file()),
         length: 0,
+        complete: None,
         writer: Some(writer),
         pilot: Some(pilot),
         client: None,
@@ -121,6 +187,7 @@ pub(super) fn fill_unseen(
         out: Vec::new(),
         handed: 0,
     };
+    // Nobody is there to be told that it broke off.
     let _ = filling.run();
     shared.tally.count_fetched(filling.length);
 }
@@ -147,6 +214,7 @@ struct Filling<'f, 'a, 'p> {
     file: Arc<File>,
     /// Of the body, in the file.
     length: u64,
+    complete: Option<u64>,
     pilot: Option<Pilot<'p>>,
     /// Until he goes.
     client: Option<&'f Peer>,
@@ -155,6 +223,17 @@ struct Filling<'f, 'a, 'p> {
     out: Vec<u8>,
     /// Of the body, in `out` or sent.
     handed: u64,
+}
+
+impl Drop for Filling<'_, '_, '_> {
+    /// What broke off can be completed later.
+    fn drop(&mut self) {
+        if let (Some(writer), Some(complete)) = (self.writer.take(), self.complete)
+            && self.length >= partial::BEGINNING_OCTETS_MIN
+        {
+            writer.commit_beginning(complete);
+        }
+    }
 }
 
 impl Filling<'_, '_, '_> {
@@ -344,7 +423,9 @@ impl Filling<'_, '_, '_> {
 fn frame(framing: Framing, data: &[u8], out: &mut Vec<u8>) {
     match framing {
         Framing::Chunked => chunked::frame(data, out),
-        Framing::Octets(_) | Framing::UntilClose | Framing::None => out.extend_from_slice(data),
+        Framing::Octets(_) | Framing::UntilClose | Framing::None | Framing::Nothing => {
+            out.extend_from_slice(data)
+        }
     }
 }
 

@@ -31,8 +31,8 @@ struct Guests {
 }
 
 pub(super) enum Guest {
-    Client(Client),
-    Tunnel(Tunnel),
+    Client(Box<Client>),
+    Tunnel(Box<Tunnel>),
 }
 
 /// What a thread is woken for.
@@ -78,9 +78,15 @@ impl Lobby {
         let seated = match &guest {
             Guest::Client(client) => self.epoll.add(&client.peer, once(number)),
             Guest::Tunnel(tunnel) => {
-                let [one, other] = tunnel.ends();
-                let first = self.epoll.add(one, once(number));
-                first.and_then(|()| self.epoll.add(other, once(number)))
+                let mut ends = tunnel.ends().into_iter();
+                ends.try_for_each(|(end, may_speak)| match may_speak {
+                    true => self.epoll.add(end, once(number)),
+                    // It would say again and again that it has ended.
+                    false => {
+                        let flags = EpollFlags::EPOLLONESHOT;
+                        self.epoll.add(end, EpollEvent::new(flags, number))
+                    }
+                })
             }
         };
         // Without memory for that in the kernel the connection ends.
@@ -149,7 +155,7 @@ impl Lobby {
                 let _ = self.epoll.delete(&client.peer);
             }
             Guest::Tunnel(tunnel) => {
-                for end in tunnel.ends() {
+                for (end, _) in tunnel.ends() {
                     let _ = self.epoll.delete(end);
                 }
             }

@@ -7,11 +7,13 @@
 //! body. CONNECT becomes a [`tunnel`].
 
 mod access_list;
+mod answer;
 mod arguments;
 mod cache;
 mod client;
 mod control;
 mod crew;
+mod delivery;
 mod destination;
 mod exchange;
 mod failure;
@@ -23,6 +25,7 @@ mod host;
 mod lobby;
 mod own;
 mod pages;
+mod partial;
 mod pipe;
 mod relay;
 mod rewrite;
@@ -222,6 +225,7 @@ impl Proxy {
         self.crew.wait_until(clock::now() + self.grace);
         self.shared.cut.cancel();
         self.crew.wait_until(clock::now() + ENDING);
+        self.shared.tally.finish(clock::now());
     }
 }
 

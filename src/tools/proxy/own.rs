@@ -8,11 +8,12 @@ use std::time::Duration;
 use chrono::{DateTime, Local};
 use percent_encoding::percent_decode;
 
+use super::answer::Answer;
 use super::control;
 use super::exchange::Turn;
 use super::failure::Failure;
 use super::pages::address::Address;
-use super::pages::{self, metrics, pac, setup, status};
+use super::pages::{metrics, pac, setup, status};
 use super::relay::{Inflow, Patience};
 use super::shared::Shared;
 use super::tally::{BUCKET_SPAN, HISTOGRAM_BOUNDS, Outcome, Sums};
@@ -24,38 +25,8 @@ use crate::http::request::{BodyLength, Target};
 
 /// Of a form.
 const FORM_OCTETS_MAX: usize = 32 << 10;
-const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const HOSTS_SHOWN: usize = 10;
-
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) media_type: &'static str,
-    pub(super) fields: Vec<(&'static str, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(super) fn new(media_type: &'static str, body: impl Into<Vec<u8>>) -> Answer {
-        Answer {
-            status: 200,
-            media_type,
-            fields: vec![("Cache-Control", "no-store".to_owned())],
-            body: body.into(),
-        }
-    }
-
-    pub(super) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Answer {
-        self.fields.push((name, value.into()));
-        self
-    }
-
-    fn page(html: String) -> Answer {
-        Answer::new(HTML, html)
-            .with_field("Content-Security-Policy", pages::CONTENT_SECURITY_POLICY)
-            .with_field("Referrer-Policy", "no-referrer")
-    }
-}
 
 pub(super) fn answer(turn: &mut Turn, path: &[u8]) -> Result<Answer, Failure> {
     if !matches!(turn.request.target, Target::Absolute { .. }) {

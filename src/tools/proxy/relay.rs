@@ -136,6 +136,8 @@ pub(super) struct Relay<'r, 'a> {
     pub(super) pace: Option<Pace>,
     /// The recipient may answer before it has everything, and then wants no more.
     pub(super) heeds_answers: bool,
+    /// Some of it has gone out, be it the head alone.
+    pub(super) has_begun: bool,
     /// Of the body so far.
     pub(super) sent: u64,
 }
@@ -144,7 +146,13 @@ impl Relay<'_, '_> {
     /// Until the body's end.
     pub(super) fn run(&mut self) -> Result<(), Broken> {
         loop {
-            self.pass_on()?;
+            if let Err(broken) = self.pass_on() {
+                // What was right of it is not kept back.
+                if self.has_begun || self.sent > 0 {
+                    self.flush()?;
+                }
+                return Err(broken);
+            }
             if self.from.is_over {
                 if self.frames == Frames::Chunked {
                     self.out.extend_from_slice(b"0\r\n");
@@ -168,6 +176,11 @@ impl Relay<'_, '_> {
                 return Ok(());
             }
             let octets = data.len() as u64;
+            if let Some(pace) = &mut self.pace {
+                send_paced(self.to, self.out, data, self.frames, pace, self.patience)?;
+                self.sent += octets;
+                continue;
+            }
             match self.frames {
                 Frames::Plain if data.len() >= SMALL_PIECE_OCTETS => {
                     let Patience { stall, cancel } = *self.patience;
@@ -179,12 +192,6 @@ impl Relay<'_, '_> {
                 Frames::Chunked => chunked::frame(data, self.out),
             }
             self.sent += octets;
-            if let Some(pace) = &mut self.pace {
-                let now = clock::now();
-                pace.on_sent(octets, now);
-                let slept = self.patience.cancel.sleep_until(now + pace.wait(now));
-                slept.map_err(|cancelled| Broken::Sink(cancelled.into()))?;
-            }
             if self.out.len() >= PIECE_OCTETS {
                 self.flush()?;
             }
@@ -192,6 +199,7 @@ impl Relay<'_, '_> {
     }
 
     fn flush(&mut self) -> Result<(), Broken> {
+        self.has_begun = true;
         let Patience { stall, cancel } = *self.patience;
         let sent = self.to.send_all(self.out, stall, cancel);
         self.out.clear();
@@ -230,6 +238,35 @@ impl Relay<'_, '_> {
         self.from.is_over = *left == 0;
         spliced.map(|()| true)
     }
+}
+
+/// In small pieces, as over a slow line; what is in `out` goes first.
+fn send_paced(
+    to: &Peer,
+    out: &mut Vec<u8>,
+    mut data: &[u8],
+    frames: Frames,
+    pace: &mut Pace,
+    patience: &Patience,
+) -> Result<(), Broken> {
+    while !data.is_empty() {
+        let now = clock::now();
+        let slept = patience.cancel.sleep_until(now + pace.wait(now));
+        slept.map_err(|cancelled| Broken::Sink(cancelled.into()))?;
+        let now = clock::now();
+        let allowed = usize::try_from(pace.allowed(now)).unwrap_or(usize::MAX);
+        let (piece, rest) = data.split_at(allowed.min(data.len()));
+        match frames {
+            Frames::Plain => out.extend_from_slice(piece),
+            Frames::Chunked => chunked::frame(piece, out),
+        }
+        let sent = to.send_all(out, patience.stall, patience.cancel);
+        out.clear();
+        sent.map_err(Broken::Sink)?;
+        pace.on_sent(piece.len() as u64, now);
+        data = rest;
+    }
+    Ok(())
 }
 
 /// Until `left` is nothing, or one of them fails.

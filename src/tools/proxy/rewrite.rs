@@ -26,7 +26,7 @@ pub(super) enum Forwarded {
 
 /// Says something of one connection only.
 fn is_hop_by_hop(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 11] = [
+    const NAMES: [&[u8]; 10] = [
         b"connection",
         b"keep-alive",
         b"proxy-connection",
@@ -37,7 +37,6 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
         b"transfer-encoding",
         b"upgrade",
         b"http2-settings",
-        b"trailer",
     ];
     NAMES.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
@@ -218,8 +217,10 @@ pub(super) enum Framing {
     Octets(u64),
     Chunked,
     UntilClose,
-    /// The answer has no body whatever it says; a length of what GET would give is passed on.
+    /// There is no body; a length of what GET would give is passed on.
     None,
+    /// There is no body, and none to speak of (RFC 9110 section 8.6).
+    Nothing,
 }
 
 /// What the client is told of its connection.
@@ -315,7 +316,7 @@ pub(super) fn write_framing(out: &mut Vec<u8>, fields: &Fields, framing: Framing
     match framing {
         Framing::Octets(octets) => line(out, b"Content-Length", octets.to_string().as_bytes()),
         Framing::Chunked => line(out, b"Transfer-Encoding", b"chunked"),
-        Framing::UntilClose => {}
+        Framing::UntilClose | Framing::Nothing => {}
         Framing::None => {
             let mut lengths = fields.all("content-length");
             if let (Some(length), None) = (lengths.next(), lengths.next())
@@ -336,7 +337,7 @@ pub(super) fn write_persistence(out: &mut Vec<u8>, persistence: Persistence) {
 }
 
 /// RFC 9110 section 7.6.3: behind those that are there.
-fn write_via(out: &mut Vec<u8>, version: Version, pseudonym: &Pseudonym) {
+pub(super) fn write_via(out: &mut Vec<u8>, version: Version, pseudonym: &Pseudonym) {
     line(out, b"Via", via(version, pseudonym).as_bytes());
 }
 

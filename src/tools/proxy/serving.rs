@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use super::cache::{Cache, Stored, fields_of};
+use super::cache::{Cache, Stored, fields_of, is_age};
 use super::exchange::{After, NAME, Turn};
 use super::failure::Failure;
 use super::faults::{Fault, Pace};
+use super::partial;
 use super::rewrite::{
     Framing, line, write_fenced, write_framing, write_persistence, write_status_line,
 };
@@ -26,8 +27,6 @@ use crate::http::head::{Field, Fields};
 use crate::http::{range, reason};
 use crate::net;
 
-/// Sent between two looks at the clock where the rate is limited.
-const PACED_OCTETS: u64 = 4 << 10;
 /// A call of the kernel moves no more than that.
 const SENDFILE_OCTETS_MAX: u64 = 1 << 30;
 
@@ -63,9 +62,14 @@ pub(super) fn serve(
     };
     cache.store.touch(entry);
     let part = part(turn, cache, entry);
+    // Where the stored octets begin in the whole, and how long that is.
+    let (first, complete) = match entry.meta.part {
+        Some(part) => (part.first, part.complete),
+        None => (0, entry.length),
+    };
     let sent = match &part {
         Part::Whole => 0..entry.length,
-        Part::Range(range) => range.clone(),
+        Part::Range(range) => range.start - first..range.end - first,
         Part::NotModified | Part::Unsatisfiable => 0..0,
     };
     let framing = match part {
@@ -76,7 +80,7 @@ pub(super) fn serve(
     };
     let persistence = turn.persistence_with(framing);
     turn.out.clear();
-    write_head(turn, cache, entry, target, &part);
+    write_head(turn, cache, entry, complete, target, &part);
     line(
         turn.out,
         b"Age",
@@ -108,6 +112,9 @@ pub(super) fn serve(
 }
 
 fn part(turn: &Turn, cache: &Cache, entry: &Stored) -> Part {
+    if let Some(range) = partial::covered(turn, entry) {
+        return Part::Range(range);
+    }
     let terms = &cache.prepared(entry).terms;
     let request = &turn.request.head.fields;
     let validators = Validators {
@@ -132,7 +139,27 @@ fn part(turn: &Turn, cache: &Cache, entry: &Stored) -> Part {
     }
 }
 
-fn write_head(turn: &mut Turn, cache: &Cache, entry: &Stored, target: &Target, part: &Part) {
+/// Whether a Range field counts for a representation with these fields, by its If-Range; one with
+/// other conditions is none for a part.
+pub(super) fn heeds_range(turn: &Turn, stored: &Fields) -> bool {
+    let request = &turn.request.head.fields;
+    let has = |name: &str| request.first(name).is_some();
+    if has("if-none-match") || has("if-modified-since") {
+        return false;
+    }
+    request
+        .first("if-range")
+        .is_none_or(|etag| stored.first("etag") == Some(etag))
+}
+
+fn write_head(
+    turn: &mut Turn,
+    cache: &Cache,
+    entry: &Stored,
+    complete: u64,
+    target: &Target,
+    part: &Part,
+) {
     let is_fenced = target.form == Form::Path;
     turn.note.status = match part {
         Part::Whole => entry.meta.status,
@@ -150,7 +177,8 @@ fn write_head(turn: &mut Turn, cache: &Cache, entry: &Stored, target: &Target, p
         Part::Whole => write_status_line(out, status, entry.meta.reason.as_bytes()),
         _ => write_status_line(out, status, reason(status).as_bytes()),
     }
-    for field in &fields_of(&entry.meta).0 {
+    let fields = fields_of(&entry.meta);
+    for field in fields.0.iter().filter(|field| !is_age(field)) {
         match (part, is_fenced) {
             (Part::NotModified | Part::Unsatisfiable, _) if describes_content(field) => {}
             (_, true) => write_fenced(out, field, target),
@@ -162,14 +190,14 @@ fn write_head(turn: &mut Turn, cache: &Cache, entry: &Stored, target: &Target, p
     }
     match part {
         Part::Range(range) => {
-            let value = range::content_range(range, entry.length);
+            let value = range::content_range(range, complete);
             line(out, b"Content-Range", value.as_bytes());
         }
         Part::Unsatisfiable => {
             line(
                 out,
                 b"Content-Range",
-                range::unsatisfied(entry.length).as_bytes(),
+                range::unsatisfied(complete).as_bytes(),
             );
         }
         Part::Whole | Part::NotModified => {}
@@ -200,11 +228,12 @@ fn send(
         peer.send_all(turn.out, stall, cut)?;
         let mut at = range.start;
         while at < range.end {
-            let next = range.end.min(at + PACED_OCTETS);
-            send_part(turn, body, at..next, &[])?;
             let now = clock::now();
-            pace.on_sent(next - at, now);
             cut.sleep_until(now + pace.wait(now))?;
+            let now = clock::now();
+            let next = range.end.min(at.saturating_add(pace.allowed(now)));
+            send_part(turn, body, at..next, &[])?;
+            pace.on_sent(next - at, now);
             at = next;
         }
         return Ok(());

@@ -11,7 +11,8 @@ use super::faults::Fault;
 use super::fetch::{Fetched, Question, fetch};
 use super::filling;
 use super::flight::{Passenger, Pilot, Role, Stage};
-use super::rewrite::line;
+use super::partial;
+use super::rewrite::{end_to_end, line};
 use super::serving::{Served, serve};
 use super::shared::Shared;
 use super::store::Meta;
@@ -24,7 +25,7 @@ use crate::http::caching::directives::RequestDirectives;
 use crate::http::caching::freshening::{freshen, may_freshen};
 use crate::http::caching::freshness::{Reason, Reuse};
 use crate::http::caching::vary;
-use crate::http::head::{Fields, parse_request};
+use crate::http::head::{Field, Fields, parse_request};
 use crate::http::request::{self, BodyLength, Request};
 
 /// `None`: it is forwarded, and its answer is not stored.
@@ -38,6 +39,9 @@ pub(super) fn answer(
         return Ok(None);
     };
     if let Some(reason) = passes_by(turn.request) {
+        if cache.is_offline {
+            return Err(offline());
+        }
         turn.cache_status = Some(forwarded(reason, None, false, false));
         return Ok(None);
     }
@@ -115,11 +119,26 @@ impl Visit<'_> {
                 }
                 Reused::Gone => (None, ForwardReason::UriMiss),
             },
+            Found::Part(entry, reuse) => {
+                if let Reuse::Fresh { .. } = reuse
+                    && partial::covered(turn, &entry).is_some()
+                    && let Reused::Answered(after) = self.reuse(turn, Arc::clone(&entry), reuse)?
+                {
+                    return Ok(Some(after));
+                }
+                if !only_if_cached && !self.cache.is_offline {
+                    return self.complete(turn, entry);
+                }
+                (None, ForwardReason::Partial)
+            }
             Found::Nothing => (None, ForwardReason::UriMiss),
             Found::OtherVariants(_) => (None, ForwardReason::VaryMiss),
         };
-        if only_if_cached || self.cache.is_offline {
-            return Err(nothing_stored(self.cache.is_offline));
+        if self.cache.is_offline {
+            return Err(offline());
+        }
+        if only_if_cached {
+            return Err(nothing_stored());
         }
         turn.note.outcome = Outcome::Miss;
         self.forward(turn, old, reason)
@@ -132,6 +151,9 @@ impl Visit<'_> {
             Reuse::StaleAccepted { age, past } => {
                 (Outcome::Stale, age, -seconds(past), Some("max-stale"))
             }
+            Reuse::StaleWhileRevalidate { age, past } if self.cache.is_offline => {
+                (Outcome::Stale, age, -seconds(past), Some("offline"))
+            }
             Reuse::StaleWhileRevalidate { age, past } => {
                 self.revalidate_in_background(turn);
                 (
@@ -141,6 +163,13 @@ impl Visit<'_> {
                     Some("stale-while-revalidate"),
                 )
             }
+            Reuse::Stale {
+                is_forbidden: true, ..
+            } if self.cache.is_offline => {
+                return Err(offline().why(
+                    "What is stored is stale, and says that it must not be used without asking.",
+                ));
+            }
             Reuse::Stale { age, past, .. } if self.cache.is_offline => {
                 (Outcome::Stale, age, -seconds(past), Some("offline"))
             }
@@ -149,6 +178,7 @@ impl Visit<'_> {
                 past,
                 on_error,
                 reason,
+                ..
             } => {
                 return Ok(Reused::Old(Old {
                     entry,
@@ -158,7 +188,7 @@ impl Visit<'_> {
                     reason,
                 }));
             }
-            Reuse::Unsatisfiable => return Err(nothing_stored(false)),
+            Reuse::Unsatisfiable => return Err(nothing_stored()),
         };
         let served = Served {
             age,
@@ -210,6 +240,37 @@ impl Visit<'_> {
         }
     }
 
+    /// Fetches what is missing behind a stored beginning.
+    fn complete(&self, turn: &mut Turn, entry: Arc<Stored>) -> Result<Option<After>, Failure> {
+        turn.note.outcome = Outcome::Miss;
+        let own = ["range", "if-none-match", "if-modified-since"];
+        let fields = &turn.request.head.fields;
+        let is_whole = own.iter().all(|name| fields.first(name).is_none());
+        let is_get = turn.request.head.method == b"GET";
+        let conditions = partial::conditions(&entry).filter(|_| is_whole && is_get);
+        let mut plan = turn.plan(self.target);
+        plan.conditions = conditions.as_deref();
+        let fetched = turn.ask(self.target, plan)?;
+        let head = fetched.parsed()?;
+        let status = head.status;
+        if conditions.is_some() && partial::is_rest(&entry, &fetched, &head) {
+            let told = forwarded(ForwardReason::Partial, Some(status), true, false);
+            turn.cache_status = Some(told);
+            return partial::complete(turn, self.cache, &entry, fetched, self.target).map(Some);
+        }
+        if conditions.is_some() && status != 200 {
+            // The part is of no use any more; what came answers a question of ours.
+            self.cache.store.remove(&entry);
+            let plan = turn.plan(self.target);
+            let fetched = turn.ask(self.target, plan)?;
+            return self
+                .take(turn, fetched, ForwardReason::Partial, None)
+                .map(Some);
+        }
+        self.take(turn, fetched, ForwardReason::Partial, None)
+            .map(Some)
+    }
+
     /// A request that others could have sent just so.
     fn is_collapsible(&self, turn: &Turn) -> bool {
         let fields = &turn.request.head.fields;
@@ -246,7 +307,7 @@ impl Visit<'_> {
             }
             Err(failure) => return Err(failure),
         };
-        let status = fetched.parsed()?.status;
+        let status = fetched.status;
         if status == 304 && !conditions.is_empty() {
             return self.freshened(turn, &old, fetched, reason, pilot);
         }
@@ -292,7 +353,7 @@ impl Visit<'_> {
         pilot: Option<Pilot>,
     ) -> Result<Option<After>, Failure> {
         let fresh = self.freshen(&old.entry, &fetched)?;
-        let persists = super::exchange::persists_response(&fetched)?;
+        let persists = super::delivery::persists_response(&fetched)?;
         if persists {
             turn.keep_origin(fetched.origin);
         }
@@ -306,15 +367,8 @@ impl Visit<'_> {
         if let Some(pilot) = pilot {
             pilot.land(Arc::clone(&entry));
         }
-        let reuse = self
-            .cache
-            .prepared(&entry)
-            .terms
-            .reuse(&Fields::default(), clock::both().1);
-        let (age, ttl) = match reuse {
-            Reuse::Fresh { age, left } => (age, left.as_secs()),
-            _ => (Duration::ZERO, 0),
-        };
+        let terms = &self.cache.prepared(&entry).terms;
+        let (age, ttl) = age_and_ttl(terms.reuse(&Fields::default(), clock::both().1));
         let served = Served {
             age,
             outcome: Outcome::Validated,
@@ -324,7 +378,7 @@ impl Visit<'_> {
                 stored: true,
                 collapsed: false,
             },
-            ttl: i64::try_from(ttl).unwrap_or(i64::MAX),
+            ttl,
             detail: None,
         };
         serve(turn, self.cache, &entry, self.target, self.fault, &served)
@@ -339,7 +393,15 @@ impl Visit<'_> {
         if !may_freshen(&self.cache.prepared(entry).terms, &head.fields) {
             return Ok(None);
         }
-        let news: Vec<_> = super::rewrite::end_to_end(&head.fields).copied().collect();
+        // The way that the stored answer came is still its way.
+        let news =
+            end_to_end(&head.fields).filter(|field| !field.name.eq_ignore_ascii_case(b"via"));
+        let mut news: Vec<Field> = news.copied().collect();
+        let date = httpdate::fmt_http_date(fetched.response_time);
+        if head.fields.first("date").is_none() {
+            let (name, value) = (&b"Date"[..], date.as_bytes());
+            news.push(Field { name, value });
+        }
         let fields = freshen(&fields_of(&entry.meta), &Fields(news));
         let meta = Meta {
             fields,
@@ -365,7 +427,8 @@ impl Visit<'_> {
             .cache
             .meta(self.url, turn.request, &fetched, &head, pseudonym);
         match meta {
-            Ok(meta) => {
+            // A part does not take the place of a whole.
+            Ok(meta) if meta.part.is_none() || !self.has_whole(turn) => {
                 turn.cache_status = Some(forwarded(reason, status, true, false));
                 filling::fill(
                     turn,
@@ -376,6 +439,10 @@ impl Visit<'_> {
                     self.target,
                     self.fault,
                 )
+            }
+            Ok(_) => {
+                turn.cache_status = Some(forwarded(reason, status, false, false));
+                turn.deliver(fetched, self.target, self.fault)
             }
             Err(_) => {
                 drop(pilot);
@@ -388,6 +455,14 @@ impl Visit<'_> {
         }
     }
 
+    fn has_whole(&self, turn: &Turn) -> bool {
+        let fields = &turn.request.head.fields;
+        matches!(
+            self.cache.find(self.url, fields, clock::both().1),
+            Found::Entry(..)
+        )
+    }
+
     /// What somebody else is fetching; `None` if it is not for this request.
     fn ride(&self, turn: &mut Turn, passenger: &Passenger) -> Result<Option<After>, Failure> {
         let deadline = turn.began + turn.shared.limits.answer_time;
@@ -397,8 +472,10 @@ impl Visit<'_> {
         let fits = |meta: &Meta| vary::missing(&meta.selecting, fields).is_none();
         match stage {
             Stage::Landed(entry) if fits(&entry.meta) => {
+                let terms = &self.cache.prepared(&entry).terms;
+                let (age, ttl) = age_and_ttl(terms.reuse(&Fields::default(), clock::both().1));
                 let served = Served {
-                    age: Duration::ZERO,
+                    age,
                     outcome: Outcome::Collapsed,
                     status: cache_status::Outcome::Forwarded {
                         reason: ForwardReason::UriMiss,
@@ -406,7 +483,7 @@ impl Visit<'_> {
                         stored: true,
                         collapsed: true,
                     },
-                    ttl: 0,
+                    ttl,
                     detail: None,
                 };
                 serve(turn, self.cache, &entry, self.target, self.fault, &served)
@@ -461,6 +538,18 @@ impl Visit<'_> {
     }
 }
 
+/// And how long it is fresh, below zero how long it has not been, in seconds.
+fn age_and_ttl(reuse: Reuse) -> (Duration, i64) {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match reuse {
+        Reuse::Fresh { age, left } => (age, seconds(left)),
+        Reuse::StaleAccepted { age, past }
+        | Reuse::StaleWhileRevalidate { age, past }
+        | Reuse::Stale { age, past, .. } => (age, -seconds(past)),
+        Reuse::Unsatisfiable => (Duration::ZERO, 0),
+    }
+}
+
 enum Reused {
     Answered(After),
     Old(Old),
@@ -468,15 +557,18 @@ enum Reused {
     Gone,
 }
 
-fn nothing_stored(is_offline: bool) -> Failure {
-    let failure =
-        Failure::new(ErrorType::HttpRequestDenied, "Nothing is stored for this").with_status(504);
-    match is_offline {
-        true => failure
-            .why("The proxy was started with --offline, and answers from its cache alone.")
-            .advice("Start it without --offline to fetch it."),
-        false => failure.why("The request says only-if-cached."),
-    }
+fn nothing_stored() -> Failure {
+    Failure::new(ErrorType::HttpRequestDenied, "Nothing is stored for this")
+        .with_status(504)
+        .why("The request says only-if-cached.")
+}
+
+/// Nothing is asked of anybody.
+pub(super) fn offline() -> Failure {
+    Failure::new(ErrorType::HttpRequestDenied, "Nothing is stored for this")
+        .with_status(504)
+        .why("The proxy was started with --offline, and answers from its cache alone.")
+        .advice("Start it without --offline to fetch it.")
 }
 
 /// Fetches anew what is stored for this request, for nobody who waits.

@@ -228,6 +228,7 @@ pub(super) struct Tally {
 /// What takes more than adding a number.
 pub(super) struct Desk {
     log: AccessLog,
+    date: (u64, Arc<str>),
     /// The newest last.
     pub(super) recent: VecDeque<(f64, Exchange<'static>)>,
     pub(super) hosts: HashMap<String, HostFigures>,
@@ -268,6 +269,7 @@ impl Tally {
             duration_us: AtomicU64::new(0),
             desk: Mutex::new(Desk {
                 log,
+                date: (0, "".into()),
                 recent: VecDeque::new(),
                 hosts: HashMap::new(),
                 errors: Vec::new(),
@@ -354,6 +356,11 @@ impl Tally {
         }
     }
 
+    /// Nothing comes any more.
+    pub(super) fn finish(&self, now: Instant) {
+        self.desk().log.flush(now);
+    }
+
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -372,10 +379,11 @@ impl Desk {
         if !self.log.wants(now) {
             return;
         }
+        let (method, url) = (&exchange.method, &exchange.url);
         let record = Record {
             peer: exchange.client,
             user: None,
-            request: format!("{} {} HTTP/1.1", exchange.method, exchange.url).into(),
+            request: [method, " ", url, " HTTP/1.1"].concat().into(),
             status: exchange.status,
             octets: exchange.octets,
             referer: None,
@@ -383,12 +391,19 @@ impl Desk {
             milliseconds: exchange.milliseconds,
             began: now,
             format: self.log.format,
-            date: clock::wall()
-                .format("%d/%b/%Y:%H:%M:%S %z")
-                .to_string()
-                .into(),
+            date: self.date(),
         };
         self.log.record_as(&record, exchange, now);
+    }
+
+    /// As the log has it; worked out once a second.
+    fn date(&mut self) -> Arc<str> {
+        let second = clock::unix_seconds() as u64;
+        if self.date.0 != second {
+            let date = clock::wall().format("%d/%b/%Y:%H:%M:%S %z");
+            self.date = (second, date.to_string().into());
+        }
+        Arc::clone(&self.date.1)
     }
 
     fn host(&mut self, host: &str) -> Option<&mut HostFigures> {
@@ -401,17 +416,29 @@ impl Desk {
         self.hosts.get_mut(host)
     }
 
+    /// This happens for every request: the oldest one's memory is used again.
     fn remember(&mut self, exchange: &Exchange) {
-        let owned = |text: &Cow<str>| Cow::Owned(text.clone().into_owned());
+        let oldest = match self.recent.len() {
+            RECENT_MAX => self.recent.pop_front(),
+            _ => None,
+        };
+        let (method, url, host) = match oldest {
+            Some((_, oldest)) => (oldest.method, oldest.url, oldest.host),
+            None => Default::default(),
+        };
         let kept = Exchange {
-            method: owned(&exchange.method),
-            url: owned(&exchange.url),
-            host: owned(&exchange.host),
+            method: overwritten(method, &exchange.method),
+            url: overwritten(url, &exchange.url),
+            host: overwritten(host, &exchange.host),
             ..*exchange
         };
-        if self.recent.len() == RECENT_MAX {
-            self.recent.pop_front();
-        }
         self.recent.push_back((clock::unix_seconds(), kept));
     }
+}
+
+fn overwritten(old: Cow<'static, str>, text: &str) -> Cow<'static, str> {
+    let mut old = old.into_owned();
+    old.clear();
+    old.push_str(text);
+    old.into()
 }

@@ -73,6 +73,10 @@ pub(super) fn interpret<'a>(
             if host == OWN_HOST {
                 return Ok(Purpose::Own(path));
             }
+            // Whatever name its clients have for it, a reverse proxy leads to one site only.
+            if let Some(site) = reverse {
+                return Ok(Purpose::Resource(site.resource(path)));
+            }
             Ok(Purpose::Resource(Target {
                 host: host.into(),
                 port: authority.port.unwrap_or(HTTP_PORT),

@@ -74,8 +74,12 @@ impl Tunnel {
         }
     }
 
-    pub(super) fn ends(&self) -> [&Peer; 2] {
-        [&self.client, &self.origin]
+    /// Each with whether more can come from there.
+    pub(super) fn ends(&self) -> [(&Peer, bool); 2] {
+        [
+            (&self.client, !self.up.is_over),
+            (&self.origin, !self.down.is_over),
+        ]
     }
 
     /// Carries octets until both ends are done, or until nothing moves; then it waits in the
@@ -86,7 +90,7 @@ impl Tunnel {
                 let deadline = clock::now() + IDLE_MAX;
                 shared
                     .lobby
-                    .seat(super::lobby::Guest::Tunnel(self), deadline);
+                    .seat(super::lobby::Guest::Tunnel(Box::new(self)), deadline);
             }
             Ok(Fate::Over) | Err(_) => {}
         }

@@ -258,6 +258,37 @@ fn unusable(host: &str, port: u16, address: SocketAddr, error: std::io::Error) -
     Failure::connection(host, port, &net::Error::System { what, error })
 }
 
+/// Whether this visitor may have what comes from there, be it from the cache.
+pub(super) fn check_destination(
+    shared: &Shared,
+    host: &str,
+    port: u16,
+    visitor: Visitor,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    check_named(shared, host, visitor)?;
+    let rules = &shared.rules;
+    let may_go_anywhere = rules.allow_private
+        || rules.reverse.is_some()
+        || (rules.is_bound_to_loopback && visitor.is_loopback && !visitor.is_path_form);
+    if (may_go_anywhere && !rules.denied.has_networks()) || shared.upstream.parent.is_some() {
+        return Ok(());
+    }
+    let resolved = shared
+        .upstream
+        .names
+        .resolve(host, port, deadline, &shared.cut);
+    let addresses = resolved.map_err(|error| Failure::name(host, &error))?;
+    let mut refused = None;
+    for address in addresses {
+        match shared.permits(address.ip(), visitor) {
+            Ok(()) => return Ok(()),
+            Err(failure) => refused = Some(failure),
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
 /// What can be said of a host before its name is looked up.
 fn check_named(shared: &Shared, host: &str, visitor: Visitor) -> Result<(), Failure> {
     let bracketed;

@@ -175,8 +175,9 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::Entry;
     use super::super::tests::{URL, body, check, files, folder, long_body, meta, open, put};
-    use super::super::{Entry, Removed, Verified};
+    use super::super::upkeep::{Removed, Verified};
     use super::*;
 
     #[test]

@@ -33,7 +33,7 @@ use folder::{Folder, Name};
 use index::Index;
 pub(crate) use meta::{Meta, Part};
 use shared::{Shared, locked};
-pub(crate) use upkeep::{Listed, Removed, Usage, Verified};
+pub(crate) use upkeep::Usage;
 pub(crate) use writer::Writer;
 
 /// A longer body is sent from its file, which costs little beside the body itself.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::entry::Entry;
 use super::file::emit_tail;
 use super::folder::Name;
-use super::meta::Meta;
+use super::meta::{Meta, Part};
 use super::{HOT_BODY_MAX, Shared};
 
 /// No single response takes more than this share of the store, or one download would push out
@@ -91,8 +91,10 @@ impl<T> Writer<T> {
         &self.file
     }
 
-    pub(crate) fn length(&self) -> u64 {
-        self.length
+    /// What has come is the beginning of a body of so many octets.
+    pub(crate) fn commit_beginning(mut self, complete: u64) -> Option<Arc<Entry<T>>> {
+        self.meta.part = Some(Part { first: 0, complete });
+        self.commit()
     }
 
     /// Takes the place of an older response to the same request.
@@ -181,7 +183,7 @@ mod tests {
             .file()
             .read_exact_at(&mut read, 0)
             .expect("four octets");
-        assert_eq!((&read, writer.length()), (b"abcd", 4));
+        assert_eq!((&read, writer.length), (b"abcd", 4));
         check(&store, URL, &[]);
         drop(writer);
         let left = |name: &str| folder.path().join(name).exists();

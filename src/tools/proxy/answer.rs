@@ -1,0 +1,199 @@
+//! The proxy's own answers: its pages, and why there is no other answer.
+
+use std::time::SystemTime;
+
+use super::client::Client;
+use super::exchange::{After, NAME, Turn};
+use super::failure::Failure;
+use super::pages;
+use super::pages::error::ErrorAnswer;
+use super::rewrite::{
+    Framing, Persistence, line, write_framing, write_persistence, write_status_line,
+};
+use super::shared::Shared;
+use super::tally::{Exchange, Outcome};
+use crate::clock;
+use crate::http::caching::cache_status::ProxyStatus;
+use crate::http::head::Fields;
+use crate::http::{Refusal, reason};
+use crate::net::peer::Peer;
+
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) media_type: &'static str,
+    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn new(media_type: &'static str, body: impl Into<Vec<u8>>) -> Answer {
+        Answer {
+            status: 200,
+            media_type,
+            fields: vec![("Cache-Control", "no-store".to_owned())],
+            body: body.into(),
+        }
+    }
+
+    pub(super) fn with_field(mut self, name: &'static str, value: impl Into<String>) -> Answer {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn page(html: String) -> Answer {
+        Answer::new("text/html; charset=utf-8", html)
+            .with_field("Content-Security-Policy", pages::CONTENT_SECURITY_POLICY)
+            .with_field("Referrer-Policy", "no-referrer")
+    }
+}
+
+/// Answers a head that is none.
+pub(super) fn refuse(
+    client: &mut Client,
+    refusal: Refusal,
+    is_head: bool,
+    shared: &Shared,
+    out: &mut Vec<u8>,
+) -> After {
+    let failure = Failure::refusal(refusal);
+    let (media_type, body) = page(&failure, &Fields::default());
+    out.clear();
+    write_failure(out, &failure);
+    let framing = Framing::Octets(body.len() as u64);
+    write_own_fields(out, media_type, framing, Persistence::Closes);
+    if !is_head {
+        out.extend_from_slice(body.as_bytes());
+    }
+    let stall = shared.limits.stall;
+    let sent = client.peer.send_all(out, stall, &shared.cut);
+    shared.tally.count_error(failure.kind);
+    let exchange = Exchange {
+        client: client.address(),
+        method: "-".into(),
+        url: "-".into(),
+        status: failure.status,
+        reason: reason(failure.status),
+        cache: Outcome::Own,
+        octets: body.len() as u64,
+        milliseconds: 0.0,
+        origin: None,
+        error: Some(failure.kind.name()),
+        host: "".into(),
+    };
+    shared.tally.record(&exchange, clock::now());
+    match sent {
+        Ok(()) => After::Linger,
+        Err(_) => After::Close,
+    }
+}
+
+/// Tells a client that nothing is heard from it; what does not fit is lost.
+pub(super) fn turn_away(peer: &Peer, failure: &Failure, out: &mut Vec<u8>) {
+    let (media_type, body) = page(failure, &Fields::default());
+    out.clear();
+    write_failure(out, failure);
+    let framing = Framing::Octets(body.len() as u64);
+    write_own_fields(out, media_type, framing, Persistence::Closes);
+    out.extend_from_slice(body.as_bytes());
+    let _ = peer.send_now(out);
+}
+
+fn page(failure: &Failure, fields: &Fields) -> (&'static str, String) {
+    let answer = ErrorAnswer {
+        status: failure.status,
+        reason: reason(failure.status),
+        headline: &failure.headline,
+        what: &failure.what,
+        why: &failure.why,
+        advice: &failure.advice,
+    };
+    answer.emit(fields)
+}
+
+/// The status line, and what only a failure has.
+fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
+    write_status_line(out, failure.status, reason(failure.status).as_bytes());
+    let status = ProxyStatus {
+        by: NAME,
+        error: failure.kind,
+        details: (!failure.why.is_empty()).then_some(&failure.why),
+    };
+    line(out, b"Proxy-Status", status.to_string().as_bytes());
+    if failure.status == 407 {
+        let challenge = b"Basic realm=\"nsh proxy\", charset=\"UTF-8\"";
+        line(out, b"Proxy-Authenticate", challenge);
+    }
+    if failure.status == 503 {
+        line(out, b"Retry-After", b"1");
+    }
+    if failure.status == 405 {
+        line(out, b"Allow", b"GET, HEAD, POST, OPTIONS");
+    }
+    line(out, b"Cache-Control", b"no-store");
+    let policy = pages::CONTENT_SECURITY_POLICY;
+    line(out, b"Content-Security-Policy", policy.as_bytes());
+}
+
+fn write_own_fields(out: &mut Vec<u8>, media_type: &str, framing: Framing, stays: Persistence) {
+    line(out, b"Content-Type", media_type.as_bytes());
+    line(out, b"X-Content-Type-Options", b"nosniff");
+    line(out, b"Date", date(clock::both().1).as_bytes());
+    write_framing(out, &Fields::default(), framing);
+    write_persistence(out, stays);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn date(now: SystemTime) -> String {
+    httpdate::fmt_http_date(now)
+}
+
+impl Turn<'_> {
+    /// One of the proxy's own answers.
+    pub(super) fn send_own(&mut self, answer: &Answer) -> Result<After, Failure> {
+        let persistence = self.persistence();
+        self.out.clear();
+        write_status_line(self.out, answer.status, reason(answer.status).as_bytes());
+        for (name, value) in &answer.fields {
+            line(self.out, name.as_bytes(), value.as_bytes());
+        }
+        self.finish_own(answer.status, answer.media_type, &answer.body, persistence)
+    }
+
+    fn finish_own(
+        &mut self,
+        status: u16,
+        media_type: &str,
+        body: &[u8],
+        persistence: Persistence,
+    ) -> Result<After, Failure> {
+        let framing = Framing::Octets(body.len() as u64);
+        write_own_fields(self.out, media_type, framing, persistence);
+        if self.request.head.method != b"HEAD" {
+            self.out.extend_from_slice(body);
+            self.note.octets = body.len() as u64;
+        }
+        self.note.status = status;
+        self.note.outcome = Outcome::Own;
+        match self.send_out() {
+            Ok(()) => Ok(self.after(persistence)),
+            Err(_) => Ok(After::Close),
+        }
+    }
+
+    /// Tells the client why there is no answer.
+    pub(super) fn fail(&mut self, failure: &Failure) -> After {
+        self.note.error = Some(failure.kind);
+        self.shared.tally.count_error(failure.kind);
+        if self.is_answered {
+            return After::Reset;
+        }
+        let (media_type, body) = page(failure, &self.request.head.fields);
+        let persistence = self.persistence();
+        self.out.clear();
+        write_failure(self.out, failure);
+        let outcome = self.note.outcome;
+        let sent = self.finish_own(failure.status, media_type, body.as_bytes(), persistence);
+        self.note.outcome = outcome;
+        sent.unwrap_or(After::Close)
+    }
+}
