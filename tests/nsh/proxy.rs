@@ -7,6 +7,8 @@ mod freshness;
 mod origin;
 mod storing;
 
+use std::path::{Path, PathBuf};
+
 use nix::sys::signal::Signal;
 
 use super::client::{Answer, Client};
@@ -66,6 +68,16 @@ impl Proxy {
         self.nsh.end()
     }
 
+    /// Has an obliging origin say these lines, if it is asked.
+    #[track_caller]
+    fn ask_saying(&self, line: &str, says: &[&str], fields: &[&str]) -> Answer {
+        let says = says.iter().map(|line| format!("Say: {line}"));
+        let fields = fields.iter().map(|field| (*field).to_owned());
+        let lines: Vec<String> = says.chain(fields).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        self.ask(line, &lines)
+    }
+
     /// Stops it; what it was started in, with its cache, stays.
     fn leave(self) -> Place {
         self.nsh.signal(Signal::SIGINT);
@@ -85,4 +97,19 @@ impl Proxy {
         let line = format!("proxy cache {command} -p {port}");
         self.place.run(&["--json", "-c", &line])
     }
+}
+
+/// Files of a cache that hold responses, or what is on its way to become one.
+fn stored_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            found.extend(stored_files(&path));
+        } else if name != "CACHEDIR.TAG" && name != "lock" {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }

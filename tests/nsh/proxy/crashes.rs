@@ -2,7 +2,6 @@
 //! later answer has exactly the right octets, from the cache or anew.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
@@ -45,21 +44,6 @@ fn check(proxy: &Proxy, origin: &Answering, path: &str) {
     assert!(answer.body == body(path, length(path)), "{path}");
 }
 
-/// Files with responses, and what is on its way to become one.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder").flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if name != "CACHEDIR.TAG" && name != "lock" {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
 /// Killed after the client has got so much of an answer, from nothing to everything.
 #[test]
 fn killed_while_it_stores() {
@@ -98,7 +82,7 @@ fn killed_while_it_stores() {
     let proxy = super::proxy(place, "--cache kept");
     let folder = proxy.place.path().join("kept");
     let is_temporary = |file: &PathBuf| file.to_string_lossy().contains("tmp-");
-    assert!(!files(&folder).iter().any(is_temporary));
+    assert!(!stored_files(&folder).iter().any(is_temporary));
     let origin = by_length(origin);
     for pieces in 0..=PIECES {
         for _ in 0..2 {
@@ -159,7 +143,7 @@ fn killed_in_a_crowd() {
         while asked.try_recv().is_ok() {}
     }
     let proxy = super::proxy(place, "--cache kept");
-    let stored = files(&proxy.place.path().join("kept")).len();
+    let stored = stored_files(&proxy.place.path().join("kept")).len();
     let asked = origin.heads().len();
     for path in (0..ROUNDS).flat_map(paths) {
         check(&proxy, &origin, &path);
@@ -201,7 +185,7 @@ fn damaged_files_are_not_served() {
     let mut place = proxy.leave();
     for (number, damage) in damages.iter().enumerate() {
         let asked = origin.heads().len();
-        for file in files(&place.path().join("kept")) {
+        for file in stored_files(&place.path().join("kept")) {
             let octets = fs::read(&file).expect("a file");
             let is_sound = octets.starts_with(b"/sound/");
             if !is_sound {
@@ -216,7 +200,7 @@ fn damaged_files_are_not_served() {
         assert_eq!(origin.heads().len(), asked + 2, "damage {number}");
         place = proxy.leave();
         assert_eq!(
-            files(&place.path().join("kept")).len(),
+            stored_files(&place.path().join("kept")).len(),
             3,
             "damage {number}"
         );
@@ -231,18 +215,18 @@ fn files_damaged_under_a_running_proxy() {
     let path = "/large/300000";
     check(&proxy, &origin, path);
     let proxy = super::proxy(proxy.leave(), "--cache kept");
-    let files = files(&proxy.place.path().join("kept"));
+    let files = stored_files(&proxy.place.path().join("kept"));
     let octets = fs::read(&files[0]).expect("a file");
     let mut flipped = octets.clone();
     flipped[150_000] ^= 1;
     fs::write(&files[0], flipped).expect("room");
     check(&proxy, &origin, path);
     assert_eq!(origin.heads().len(), 2);
-    let files = self::files(&proxy.place.path().join("kept"));
+    let files = stored_files(&proxy.place.path().join("kept"));
     fs::write(&files[0], &octets[..150_000]).expect("room");
     check(&proxy, &origin, path);
     assert_eq!(origin.heads().len(), 3);
-    let files = self::files(&proxy.place.path().join("kept"));
+    let files = stored_files(&proxy.place.path().join("kept"));
     fs::remove_file(&files[0]).expect("a file");
     check(&proxy, &origin, path);
     assert_eq!(origin.heads().len(), 4);
@@ -259,7 +243,7 @@ fn foreign_files() {
     }
     let place = proxy.leave();
     let folder = place.path().join("kept");
-    let stored = files(&folder);
+    let stored = stored_files(&folder);
     let [one, other] = [0, 1].map(|at| fs::read(&stored[at]).expect("a file"));
     fs::write(&stored[0], other).expect("room");
     fs::write(&stored[1], one).expect("room");
@@ -280,7 +264,7 @@ fn foreign_files() {
         assert_eq!(text.expect("a file"), "mine");
     }
     assert!(!folder.join("tmp-0000000000000009").exists());
-    assert_eq!(files(&folder).len(), theirs.len());
+    assert_eq!(stored_files(&folder).len(), theirs.len());
 }
 
 /// It says so, and does not go on without a cache.

@@ -10,11 +10,7 @@ const LATER: &str = "Thu, 31 Dec 2099 23:59:59 GMT";
 /// Asks for a path, and has the origin say these lines, if it is asked.
 #[track_caller]
 fn ask(proxy: &Proxy, origin: &Answering, path: &str, says: &[&str], fields: &[&str]) -> Answer {
-    let says = says.iter().map(|line| format!("Say: {line}"));
-    let fields = fields.iter().map(|field| (*field).to_owned());
-    let lines: Vec<String> = says.chain(fields).collect();
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    proxy.ask(&format!("GET {}", origin.url(path)), &lines)
+    proxy.ask_saying(&format!("GET {}", origin.url(path)), says, fields)
 }
 
 /// A table of second requests to what the first one has stored.

@@ -2,7 +2,6 @@
 //! RFC 9111 sections 3 and 4, RFC 9211.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -12,16 +11,6 @@ use super::*;
 const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const FRESH: &str = "Cache-Control: max-age=100000";
-
-/// Asks, and has the origin say these lines, if it is asked.
-#[track_caller]
-fn ask(proxy: &Proxy, line: &str, says: &[&str], fields: &[&str]) -> Answer {
-    let says = says.iter().map(|line| format!("Say: {line}"));
-    let fields = fields.iter().map(|field| (*field).to_owned());
-    let lines: Vec<String> = says.chain(fields).collect();
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-    proxy.ask(line, &lines)
-}
 
 fn cache_status(answer: &Answer) -> &str {
     answer.field("cache-status").expect("a Cache-Status")
@@ -45,21 +34,6 @@ fn events(proxy: &Proxy, command: &str, status: i32) -> Vec<Value> {
 fn body(length: usize) -> Vec<u8> {
     let numbers = (0_u32..).flat_map(u32::to_be_bytes);
     numbers.take(length).collect()
-}
-
-/// All files of a cache that hold responses.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder").flatten() {
-        let (path, name) = (entry.path(), entry.file_name());
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if name != "CACHEDIR.TAG" && name != "lock" {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }
 
 #[test]
@@ -121,8 +95,8 @@ impl Table {
         let path = format!("/{}", self.paths);
         let line = format!("GET {}", self.origin.url(&path));
         let says: Vec<&str> = says.split("; ").collect();
-        let first = ask(&self.proxy, &line, &says, fields);
-        let second = ask(&self.proxy, &line, &says, &[]);
+        let first = self.proxy.ask_saying(&line, &says, fields);
+        let second = self.proxy.ask_saying(&line, &says, &[]);
         let what = format!("{says:?} {fields:?}: {first:?} {second:?}");
         assert_eq!(first.status, second.status, "{what}");
         let asked = self.origin.heads();
@@ -200,14 +174,14 @@ fn methods() {
     let (proxy, origin) = (caching(""), obliging());
     let url = origin.url("/");
     let says = [FRESH, "ETag: \"a\""];
-    let head = ask(&proxy, &format!("HEAD {url}"), &says, &[]);
+    let head = proxy.ask_saying(&format!("HEAD {url}"), &says, &[]);
     assert_eq!(head.field("content-length"), None);
     let post = ["Content-Length: 0"];
-    let post = ask(&proxy, &format!("POST {url}"), &says, &post);
+    let post = proxy.ask_saying(&format!("POST {url}"), &says, &post);
     assert_eq!(cache_status(&post), "nsh; fwd=method");
-    let get = ask(&proxy, &format!("GET {url}"), &says, &[]);
+    let get = proxy.ask_saying(&format!("GET {url}"), &says, &[]);
     assert_eq!(get.text(), "answer 3");
-    let head = ask(&proxy, &format!("HEAD {url}"), &says, &[]);
+    let head = proxy.ask_saying(&format!("HEAD {url}"), &says, &[]);
     assert!(cache_status(&head).starts_with("nsh; hit; ttl="));
     assert_eq!(head.field("content-length"), Some("8"));
     assert_eq!(head.field("etag"), Some("\"a\""));
@@ -228,7 +202,7 @@ fn variants() {
     let line = format!("GET {}", origin.url("/"));
     let says = [FRESH, "Vary: Accept-Language, X-Kind"];
     let get = |fields: &[&str]| {
-        let answer = ask(&proxy, &line, &says, fields);
+        let answer = proxy.ask_saying(&line, &says, fields);
         answer.text().to_owned()
     };
     assert_eq!(get(&["Accept-Language: en"]), "answer 1");
@@ -238,7 +212,7 @@ fn variants() {
     assert_eq!(get(&[]), "answer 3");
     assert_eq!(get(&["Accept-Language: en", "X-Kind: 1"]), "answer 4");
     assert_eq!(get(&["accept-language:  EN;q=1", "Other: 1"]), "answer 1");
-    let other = ask(&proxy, &line, &says, &["Accept-Language: fr"]);
+    let other = proxy.ask_saying(&line, &says, &["Accept-Language: fr"]);
     assert_eq!(
         cache_status(&other),
         "nsh; fwd=vary-miss; fwd-status=200; stored"
@@ -449,7 +423,7 @@ fn incomplete_answers() {
         check("", "four", true, version);
     }
     assert_eq!(
-        files(&proxy.place.path().join("kept")),
+        stored_files(&proxy.place.path().join("kept")),
         Vec::<PathBuf>::new()
     );
 }
@@ -574,7 +548,7 @@ fn urls_are_told_apart() {
         entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
     };
     assert_eq!(names(place.path()), ["kept"]);
-    let files = files(&place.path().join("kept"));
+    let files = stored_files(&place.path().join("kept"));
     assert_eq!(files.len(), 1 + others.len());
     for file in files {
         let path = file.strip_prefix(place.path()).expect("inside");
@@ -592,12 +566,12 @@ fn unsafe_methods_invalidate() {
     let (elsewhere, foreign) = (obliging(), "/foreign");
     let stored = |method: &str, says: &[&str]| {
         for path in ["/a", "/b", "/c", "/d"] {
-            ask(&proxy, &format!("GET {}", origin.url(path)), &[FRESH], &[]);
+            proxy.ask_saying(&format!("GET {}", origin.url(path)), &[FRESH], &[]);
         }
         let url = elsewhere.url(foreign);
-        ask(&proxy, &format!("GET {url}"), &[FRESH], &[]);
+        proxy.ask_saying(&format!("GET {url}"), &[FRESH], &[]);
         let line = format!("{method} {}", origin.url("/a"));
-        ask(&proxy, &line, says, &["Content-Length: 0"]);
+        proxy.ask_saying(&line, says, &["Content-Length: 0"]);
         let is_hit = |url: String| {
             let only = ["Cache-Control: only-if-cached"];
             proxy.ask(&format!("GET {url}"), &only).status != 504
@@ -628,7 +602,7 @@ fn without_a_cache_nothing_is_kept() {
     let (proxy, origin) = (passing(""), obliging());
     let line = format!("GET {}", origin.url("/"));
     for expected in ["answer 1", "answer 2"] {
-        let answer = ask(&proxy, &line, &[FRESH], &[]);
+        let answer = proxy.ask_saying(&line, &[FRESH], &[]);
         assert_eq!(answer.text(), expected);
         assert_eq!(answer.field("cache-status"), None);
     }
@@ -675,7 +649,7 @@ fn the_cache_stays_as_small_as_it_is_told() {
     assert!(kept.contains(&&*urls[0]) && kept.contains(&&*urls[39]));
     assert!(!kept.contains(&&*urls[1]) && !kept.contains(&&*large));
     let folder = proxy.place.path().join("kept");
-    let on_disk = files(&folder)
+    let on_disk = stored_files(&folder)
         .into_iter()
         .map(|file| file.metadata().expect("a file").len());
     assert_eq!(on_disk.sum::<u64>(), octets);
@@ -702,10 +676,10 @@ fn what_is_kept_can_be_seen() {
     let (proxy, origin) = (caching(""), obliging());
     let urls = ["/a", "/b", "/gone"].map(|path| origin.url(path));
     let says = [FRESH, "Vary: X-Kind", "ETag: \"a\""];
-    ask(&proxy, &format!("GET {}", urls[0]), &says, &["X-Kind: 1"]);
-    ask(&proxy, &format!("GET {}", urls[0]), &says, &["X-Kind: 1"]);
+    proxy.ask_saying(&format!("GET {}", urls[0]), &says, &["X-Kind: 1"]);
+    proxy.ask_saying(&format!("GET {}", urls[0]), &says, &["X-Kind: 1"]);
     let stale = ["Cache-Control: max-age=60", "Age: 100"];
-    ask(&proxy, &format!("GET {}", urls[1]), &stale, &[]);
+    proxy.ask_saying(&format!("GET {}", urls[1]), &stale, &[]);
 
     let mut listed = events(&proxy, "list", 0);
     for event in &mut listed {
@@ -792,7 +766,7 @@ fn what_is_kept_can_be_purged() {
             let line = format!("GET {}", origin.url(path));
             // Twice, so that it is in memory as well.
             for _ in 0..2 {
-                ask(&proxy, &line, &[FRESH], &[]);
+                proxy.ask_saying(&line, &[FRESH], &[]);
             }
         }
     };
@@ -821,7 +795,7 @@ fn what_is_kept_can_be_purged() {
     check("http://elsewhere.test/", &[]);
     check("all", &["/a/1", "/a/2", "/b/1.png", "/b/1.png?c"]);
     assert_eq!(
-        files(&proxy.place.path().join("kept")),
+        stored_files(&proxy.place.path().join("kept")),
         Vec::<PathBuf>::new()
     );
 }
@@ -830,7 +804,7 @@ fn what_is_kept_can_be_purged() {
 fn what_is_damaged_is_found_and_removed() {
     let (proxy, origin) = (caching(""), obliging());
     for path in ["/a", "/b", "/c"] {
-        ask(&proxy, &format!("GET {}", origin.url(path)), &[FRESH], &[]);
+        proxy.ask_saying(&format!("GET {}", origin.url(path)), &[FRESH], &[]);
     }
     let sound = events(&proxy, "verify", 0);
     assert_eq!(sound[0]["responses"], 3);
@@ -838,7 +812,7 @@ fn what_is_damaged_is_found_and_removed() {
         (&sound[0]["event"], &sound[0]["damaged"]),
         (&json!("verified"), &json!([]))
     );
-    let files = files(&proxy.place.path().join("kept"));
+    let files = stored_files(&proxy.place.path().join("kept"));
     let mut octets = fs::read(&files[0]).expect("a file");
     octets[0] ^= 1;
     fs::write(&files[0], octets).expect("room");
@@ -848,7 +822,7 @@ fn what_is_damaged_is_found_and_removed() {
     assert_eq!(damaged[0]["damaged"].as_array().map(Vec::len), Some(2));
     assert_eq!(events(&proxy, "verify", 0)[0]["responses"], 1);
     for path in ["/a", "/b", "/c"] {
-        let answer = ask(&proxy, &format!("GET {}", origin.url(path)), &[FRESH], &[]);
+        let answer = proxy.ask_saying(&format!("GET {}", origin.url(path)), &[FRESH], &[]);
         assert!(answer.text().starts_with("answer "));
     }
     assert_eq!(origin.heads().len(), 5);
@@ -889,7 +863,7 @@ fn there_must_be_a_proxy_to_ask() {
 fn other_sites_may_not_purge() {
     let (proxy, origin) = (caching(""), obliging());
     let line = format!("GET {}", origin.url("/"));
-    ask(&proxy, &line, &[FRESH], &[]);
+    proxy.ask_saying(&line, &[FRESH], &[]);
     let form = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 7";
     let mut statuses = Vec::new();
     for (host, fields) in [
@@ -906,5 +880,102 @@ fn other_sites_may_not_purge() {
         statuses.iter().all(|status| (400..500).contains(status)),
         "{statuses:?}"
     );
-    assert_eq!(ask(&proxy, &line, &[FRESH], &[]).text(), "answer 1");
+    assert_eq!(proxy.ask_saying(&line, &[FRESH], &[]).text(), "answer 1");
+}
+
+/// RFC 9111 sections 3.3 and 3.4: a table of what the origin says when it is asked for the rest.
+#[test]
+fn a_download_that_broke_off_goes_on() {
+    const LENGTH: usize = 200_000;
+    const HALF: usize = LENGTH / 2;
+    let proxy = caching("");
+    let whole = body(LENGTH);
+    // What the origin says of the second half, and whether that is one.
+    let check = |status: &str, fields: &str, sent: &[u8], is_rest: bool| {
+        let origin = Origin::new();
+        let url = origin.url("/");
+        let mut client = proxy.connect();
+        client.send(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let mut connection = origin.accept();
+        connection.head();
+        let head = format!("{FRESH}\r\nETag: \"a\"\r\nContent-Type: a/b\r\n");
+        connection.send(format!(
+            "HTTP/1.1 200 OK\r\n{head}Content-Length: {LENGTH}\r\n\r\n"
+        ));
+        connection.send(&whole[..HALF]);
+        drop(connection);
+        assert!(client.rest().len() < LENGTH, "{fields}");
+
+        // What is there answers a range of it, and not the whole.
+        let part = proxy.ask(&format!("GET {url}"), &["Range: bytes=1000-1999"]);
+        assert!(part.status == 206 && part.body == whole[1000..2000]);
+        assert!(cache_status(&part).starts_with("nsh; hit"));
+        let range = format!("bytes 1000-1999/{LENGTH}");
+        assert_eq!(part.field("content-range"), Some(&*range));
+
+        let mut client = proxy.connect();
+        client.send(format!("GET {url} HTTP/1.1\r\nHost: x\r\n\r\n"));
+        let mut connection = origin.accept();
+        let question = connection.head();
+        let asked = format!("Range: bytes={HALF}-\r\nIf-Range: \"a\"\r\n");
+        assert!(question.contains(&asked), "{question}");
+        let length = sent.len();
+        connection.send(format!(
+            "HTTP/1.1 {status}\r\n{fields}Content-Type: a/b\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        connection.send(sent);
+        let is_new = status.starts_with("200");
+        if !is_rest && !is_new {
+            // Then as if nothing were stored.
+            connection = origin.accept();
+            let question = connection.head();
+            assert!(!question.contains("Range"), "{fields}: {question}");
+            connection.send(answer(&head, &whole));
+        }
+        let answered = client.receive("GET").expect("an answer");
+        let expected = if is_new { sent } else { &whole };
+        assert_eq!(answered.status, 200, "{status} {fields}");
+        assert!(answered.body == expected, "{status} {fields}");
+        let reason = "nsh; fwd=partial; fwd-status=";
+        assert!(cache_status(&answered).starts_with(reason));
+        drop((connection, origin));
+        let hit = proxy.get(&url);
+        assert!(hit.status == 200 && hit.body == expected);
+        assert_eq!(hit.field("content-range"), None);
+        for answer in [answered, hit] {
+            let is_ours =
+                |field: &(String, String)| field.0 == "via" && field.1.starts_with("1.1 nsh-");
+            assert!(answer.fields.iter().any(is_ours), "{:?}", answer.fields);
+        }
+    };
+    let rest = &whole[HALF..];
+    let range = format!("Content-Range: bytes {HALF}-{}/{LENGTH}\r\n", LENGTH - 1);
+    let tag = format!("{FRESH}\r\nETag: \"a\"\r\n");
+    let part = "206 Partial Content";
+    let date = "Date: Thu, 31 Dec 2099 23:59:59 GMT\r\n";
+    check(part, &format!("{tag}{range}{date}"), rest, true);
+    check(
+        part,
+        &format!("{tag}{range}{date}Via: 1.1 other\r\n"),
+        rest,
+        true,
+    );
+    check(part, &format!("{tag}{range}"), rest, true);
+    let other = format!("{FRESH}\r\nETag: \"b\"\r\n");
+    check("200 OK", &other, b"something else", false);
+    check(part, &format!("{other}{range}"), rest, false);
+    let shifted = format!(
+        "Content-Range: bytes {}-{}/{LENGTH}\r\n",
+        HALF - 1,
+        LENGTH - 2
+    );
+    check(part, &format!("{tag}{shifted}"), rest, false);
+    let longer = format!(
+        "Content-Range: bytes {HALF}-{}/{}\r\n",
+        LENGTH - 1,
+        LENGTH + 1
+    );
+    check(part, &format!("{tag}{longer}"), rest, false);
+    let unsatisfied = format!("Content-Range: bytes */{LENGTH}\r\n");
+    check("416 Range Not Satisfiable", &unsatisfied, b"", false);
 }
