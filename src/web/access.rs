@@ -213,6 +213,12 @@ impl AccessLog {
 
     /// The same for what has more to say than the common formats have room for.
     pub(crate) fn record_as(&mut self, record: &Record, event: &impl output::Event, now: Instant) {
+        self.write(record, event, now);
+        self.show(event, now);
+    }
+
+    /// To the file only.
+    pub(crate) fn write(&mut self, record: &Record, event: &impl output::Event, now: Instant) {
         if self.file.is_some() {
             match self.format {
                 Format::Json => {
@@ -228,7 +234,6 @@ impl AccessLog {
                 self.flush(now);
             }
         }
-        self.show(event, now);
     }
 
     /// To the job's output only.

@@ -2,17 +2,22 @@
 
 mod access;
 mod afar;
+mod crashes;
+mod crowds;
 mod faults;
 mod forwarding;
 mod framing;
+mod freshness;
 mod limits;
 mod origin;
 mod pages;
 mod parents;
 mod refusals;
+mod storing;
 mod tunnels;
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
@@ -111,6 +116,36 @@ impl Proxy {
         let value = value.unwrap_or_else(|| panic!("no {name} in {}", answer.text()));
         value.parse().expect("a number")
     }
+
+    /// Has an obliging origin say these lines, if it is asked.
+    #[track_caller]
+    fn ask_saying(&self, line: &str, says: &[&str], fields: &[&str]) -> Answer {
+        let says = says.iter().map(|line| format!("Say: {line}"));
+        let fields = fields.iter().map(|field| (*field).to_owned());
+        let lines: Vec<String> = says.chain(fields).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        self.ask(line, &lines)
+    }
+
+    /// Stops it; what it was started in, with its cache, stays.
+    fn leave(self) -> Place {
+        self.nsh.signal(Signal::SIGINT);
+        self.nsh.end();
+        self.place
+    }
+
+    /// The same without a warning, as in a crash.
+    fn crash(self) -> Place {
+        drop(self.nsh);
+        self.place
+    }
+
+    /// `proxy cache` from another nsh.
+    fn cache(&self, command: &str) -> Ran {
+        let port = self.address.rsplit(':').next().unwrap_or_default();
+        let line = format!("proxy cache {command} -p {port}");
+        self.place.run(&["--json", "-c", &line])
+    }
 }
 
 /// RFC 9110 section 9.3.6: without Content-Length and Transfer-Encoding.
@@ -169,4 +204,19 @@ fn read_until(client: &mut Client, end: &str) {
         read.unwrap_or_else(|error| panic!("{error} behind {}", came.escape_ascii()));
         came.push(octet[0]);
     }
+}
+
+/// Files of a cache that hold responses, or what is on its way to become one.
+fn stored_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            found.extend(stored_files(&path));
+        } else if name != "CACHEDIR.TAG" && name != "lock" {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
 }

@@ -17,6 +17,7 @@ use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
 use super::target;
 use crate::clock;
 use crate::http::caching::Mode;
+use crate::http::caching::freshening::freshen;
 use crate::http::caching::freshness::{Reuse, Terms};
 use crate::http::caching::storing::{Asked, Why, may_store};
 use crate::http::caching::vary;
@@ -320,6 +321,24 @@ fn folder(arguments: &Arguments) -> Result<PathBuf, Error> {
 pub(super) fn fields_of(meta: &Meta) -> Fields<'_> {
     let fields = meta.fields.iter();
     Fields(fields.map(|(name, value)| Field { name, value }).collect())
+}
+
+/// What is stored, after a 304 or another part has told of it (RFC 9111 sections 3.4 and 4.3.4).
+pub(super) fn freshened_meta(meta: &Meta, fetched: &Fetched, head: &ResponseHead) -> Meta {
+    // The way that the stored answer came is still its way.
+    let news = end_to_end(&head.fields).filter(|field| !field.name.eq_ignore_ascii_case(b"via"));
+    let mut news: Vec<Field> = news.copied().collect();
+    let date = httpdate::fmt_http_date(fetched.response_time);
+    if head.fields.first("date").is_none() {
+        let (name, value) = (&b"Date"[..], date.as_bytes());
+        news.push(Field { name, value });
+    }
+    Meta {
+        fields: freshen(&fields_of(meta), &Fields(news)),
+        request_time: fetched.request_time,
+        response_time: fetched.response_time,
+        ..meta.clone()
+    }
 }
 
 /// Each answer has its own.

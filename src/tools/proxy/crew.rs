@@ -177,7 +177,8 @@ impl Crew {
                         ..
                     } = client;
                     let ends = (peer, origin.peer);
-                    let tunnel = Tunnel::new(ends, buffer, origin.buffer, place, record);
+                    let tunnel =
+                        Tunnel::new(ends, buffer, origin.buffer, &opened.fault, place, record);
                     return tunnel.run(shared);
                 }
             }

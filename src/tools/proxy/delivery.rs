@@ -50,7 +50,7 @@ impl Turn<'_> {
         fault: &Fault,
     ) -> Result<After, Failure> {
         if fetched.status == 101 {
-            return self.switch(fetched, target);
+            return self.switch(fetched, target, fault);
         }
         if let Some(cache) = &self.shared.cache
             && invalidates(self.request.head.method, fetched.status)
@@ -79,7 +79,12 @@ impl Turn<'_> {
     }
 
     /// The origin speaks the other protocol from now on.
-    fn switch(&mut self, fetched: Fetched, target: &Target) -> Result<After, Failure> {
+    fn switch(
+        &mut self,
+        fetched: Fetched,
+        target: &Target,
+        fault: &Fault,
+    ) -> Result<After, Failure> {
         self.out.clear();
         let head = fetched.parsed()?;
         write_status_line(self.out, 101, head.reason);
@@ -100,6 +105,7 @@ impl Turn<'_> {
         Ok(After::Tunnel(Box::new(Opened {
             origin,
             destination,
+            fault: *fault,
         })))
     }
 

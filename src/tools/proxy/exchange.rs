@@ -41,6 +41,7 @@ pub(super) enum After {
 pub(super) struct Opened {
     pub(super) origin: Origin,
     pub(super) destination: String,
+    pub(super) fault: Fault,
 }
 
 /// One request while it is answered.
@@ -199,9 +200,10 @@ impl<'t> Turn<'t> {
         if self.is_offline() {
             return Err(super::stored::offline());
         }
-        if let Err(after) = self.suffer(host) {
-            return Ok(after);
-        }
+        let fault = match self.suffer(host) {
+            Ok(fault) => fault,
+            Err(after) => return Ok(after),
+        };
         let deadline = self.began + self.shared.limits.connect_time;
         let visitor = self.visitor(Form::Absolute);
         let (peer, buffer) = connect_through(self.shared, host, port, visitor, deadline)?;
@@ -222,6 +224,7 @@ impl<'t> Turn<'t> {
                 is_reused: false,
             },
             destination: place,
+            fault,
         })))
     }
 

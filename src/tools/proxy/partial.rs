@@ -5,14 +5,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cache::{Cache, Stored, fields_of};
+use super::cache::{Cache, Stored, fields_of, freshened_meta};
 use super::exchange::{After, Turn};
 use super::failure::Failure;
 use super::fetch::Fetched;
 use super::store::{Body, Meta, Part};
 use super::target::Target;
 use super::{filling, serving};
-use crate::http::caching::freshening::freshen;
 use crate::http::head::{Fields, ResponseHead};
 use crate::http::range::{self, Ranges, parse_content_range};
 use crate::http::response::BodyLength;
@@ -98,39 +97,28 @@ pub(super) fn is_rest(entry: &Stored, fetched: &Fetched, head: &ResponseHead) ->
         && strong_etag(&head.fields) == strong_etag(&fields_of(&entry.meta))
 }
 
-/// Stores the beginning and the rest as one, and delivers it.
+/// Stores the beginning and the rest as one, and delivers it; `None` if it cannot be stored.
 pub(super) fn complete(
     turn: &mut Turn,
     cache: &Cache,
     entry: &Arc<Stored>,
     fetched: Fetched,
     target: &Target,
-) -> Result<After, Failure> {
+) -> Result<Option<After>, Failure> {
     let head = fetched.parsed()?;
-    let news = super::rewrite::end_to_end(&head.fields).copied();
-    let is_range = |name: &[u8]| name.eq_ignore_ascii_case(b"content-range");
-    let news = Fields(news.filter(|field| !is_range(field.name)).collect());
     let meta = Meta {
-        fields: freshen(&fields_of(&entry.meta), &news),
-        request_time: fetched.request_time,
-        response_time: fetched.response_time,
         part: None,
-        ..entry.meta.clone()
+        ..freshened_meta(&entry.meta, &fetched, &head)
     };
-    let host = &fetched.origin.route.host;
-    let unreadable = || {
-        Failure::broken(
-            host,
-            &crate::net::Error::TimedOut("its stored part is gone".to_owned()),
-        )
+    let body = entry.body().ok();
+    let writer = cache.store.write(meta.clone(), None);
+    let Some((body, mut writer)) = body.zip(writer) else {
+        return Ok(None);
     };
-    let body = entry.body().map_err(|_| unreadable())?;
-    let mut writer = cache
-        .store
-        .write(meta.clone(), None)
-        .ok_or_else(unreadable)?;
-    copy(&body, entry.length, &mut |piece| writer.append(piece)).map_err(|_| unreadable())?;
-    filling::fill_rest(turn, writer, entry.length, fetched, &meta, target)
+    match copy(&body, entry.length, &mut |piece| writer.append(piece)) {
+        Ok(()) => filling::fill_rest(turn, writer, entry.length, fetched, &meta, target).map(Some),
+        Err(_) => Ok(None),
+    }
 }
 
 fn copy(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::cache::{Cache, Found, Stored, fields_of};
+use super::cache::{Cache, Found, Stored, freshened_meta};
 use super::exchange::{After, NAME, Turn, plan_for};
 use super::failure::Failure;
 use super::faults::Fault;
@@ -12,7 +12,7 @@ use super::fetch::{Fetched, Question, fetch};
 use super::filling;
 use super::flight::{Passenger, Pilot, Role, Stage};
 use super::partial;
-use super::rewrite::{end_to_end, line};
+use super::rewrite::line;
 use super::serving::{Served, serve};
 use super::shared::Shared;
 use super::store::Meta;
@@ -22,10 +22,10 @@ use super::upstream::Visitor;
 use crate::clock;
 use crate::http::caching::cache_status::{self, CacheStatus, ErrorType, ForwardReason};
 use crate::http::caching::directives::RequestDirectives;
-use crate::http::caching::freshening::{freshen, may_freshen};
+use crate::http::caching::freshening::may_freshen;
 use crate::http::caching::freshness::{Reason, Reuse, Terms};
 use crate::http::caching::vary;
-use crate::http::head::{Field, Fields, parse_request};
+use crate::http::head::{Fields, parse_request};
 use crate::http::request::{self, BodyLength, Request};
 
 /// `None`: it is forwarded, and its answer is not stored.
@@ -220,12 +220,14 @@ impl Visit<'_> {
                     // Another one may have landed since we looked.
                     let fields = &turn.request.head.fields;
                     let found = self.cache.find(self.url, fields, clock::both().1);
-                    if let Found::Entry(entry, reuse @ Reuse::Fresh { .. }) = found
-                        && let Reused::Answered(after) = self.reuse(turn, entry, reuse)?
-                    {
-                        return Ok(Some(after));
+                    if let Found::Entry(entry, reuse @ Reuse::Fresh { .. }) = found {
+                        first.land(Arc::clone(&entry));
+                        if let Reused::Answered(after) = self.reuse(turn, entry, reuse)? {
+                            return Ok(Some(after));
+                        }
+                    } else {
+                        pilot = Some(first);
                     }
-                    pilot = Some(first);
                 }
             }
         }
@@ -253,20 +255,23 @@ impl Visit<'_> {
         let fetched = turn.ask(self.target, plan)?;
         let head = fetched.parsed()?;
         let status = head.status;
-        if conditions.is_some() && partial::is_rest(&entry, &fetched, &head) {
+        let is_rest = conditions.is_some() && partial::is_rest(&entry, &fetched, &head);
+        if is_rest {
             let told = forwarded(ForwardReason::Partial, Some(status), true, false);
             turn.cache_status = Some(told);
-            return partial::complete(turn, self.cache, &entry, fetched, self.target).map(Some);
-        }
-        if conditions.is_some() && status != 200 {
-            // The part is of no use any more; what came answers a question of ours.
-            self.cache.store.remove(&entry);
-            let plan = turn.plan(self.target);
-            let fetched = turn.ask(self.target, plan)?;
+            let completed = partial::complete(turn, self.cache, &entry, fetched, self.target)?;
+            if completed.is_some() {
+                return Ok(completed);
+            }
+        } else if conditions.is_none() || status == 200 {
             return self
                 .take(turn, fetched, ForwardReason::Partial, None)
                 .map(Some);
         }
+        // The part is of no use; what came answers a question of ours.
+        self.cache.store.remove(&entry);
+        let plan = turn.plan(self.target);
+        let fetched = turn.ask(self.target, plan)?;
         self.take(turn, fetched, ForwardReason::Partial, None)
             .map(Some)
     }
@@ -393,22 +398,7 @@ impl Visit<'_> {
         if !may_freshen(&self.cache.prepared(entry).terms, &head.fields) {
             return Ok(None);
         }
-        // The way that the stored answer came is still its way.
-        let news =
-            end_to_end(&head.fields).filter(|field| !field.name.eq_ignore_ascii_case(b"via"));
-        let mut news: Vec<Field> = news.copied().collect();
-        let date = httpdate::fmt_http_date(fetched.response_time);
-        if head.fields.first("date").is_none() {
-            let (name, value) = (&b"Date"[..], date.as_bytes());
-            news.push(Field { name, value });
-        }
-        let fields = freshen(&fields_of(&entry.meta), &Fields(news));
-        let meta = Meta {
-            fields,
-            request_time: fetched.request_time,
-            response_time: fetched.response_time,
-            ..entry.meta.clone()
-        };
+        let meta = freshened_meta(&entry.meta, fetched, &head);
         Ok(self.cache.store.freshen(entry, meta))
     }
 

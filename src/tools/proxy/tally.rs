@@ -399,9 +399,7 @@ impl Desk {
             }
             self.remember(exchange);
         }
-        // Those who look how it goes are not what they want to see.
-        let is_look = exchange.cache == Outcome::Own && exchange.url.starts_with(OWN_PATHS);
-        if (is_look && exchange.error.is_none()) || !self.log.wants(now) {
+        if !self.log.wants(now) {
             return;
         }
         let (method, url) = (&exchange.method, &exchange.url);
@@ -418,7 +416,12 @@ impl Desk {
             format: self.log.format,
             date: self.date(),
         };
-        self.log.record_as(&record, exchange, now);
+        // Those who look how it goes are not what they want to see.
+        let is_look = exchange.cache == Outcome::Own && exchange.url.starts_with(OWN_PATHS);
+        match is_look && exchange.error.is_none() {
+            true => self.log.write(&record, exchange, now),
+            false => self.log.record_as(&record, exchange, now),
+        }
     }
 
     /// As the log has it; worked out once a second.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::faults::{Fault, Pace};
 use super::pipe::Pipe;
 use super::shared::Shared;
 use super::tally::TunnelRecord;
@@ -42,6 +43,8 @@ struct Flow {
     is_over: bool,
     /// And the other end knows.
     is_closed: bool,
+    /// As over a slow line.
+    pace: Option<Pace>,
 }
 
 enum Fate {
@@ -56,12 +59,15 @@ impl Tunnel {
         (client, origin): (Peer, Peer),
         from_client: Vec<u8>,
         from_origin: Vec<u8>,
+        fault: &Fault,
         place: Place,
         record: TunnelRecord,
     ) -> Tunnel {
+        let now = clock::now();
         let flow = |waiting: Vec<u8>| Flow {
             octets: waiting.len() as u64,
             waiting,
+            pace: fault.rate.map(|rate| Pace::new(rate, now)),
             ..Flow::default()
         };
         Tunnel {
@@ -117,16 +123,23 @@ impl Tunnel {
                 return Ok(Fate::Over);
             }
             let is_stuck = self.up.is_stuck(&up_pipe) || self.down.is_stuck(&down_pipe);
-            let patience = if is_stuck {
-                shared.limits.stall
-            } else {
-                PATIENCE
+            let now = clock::now();
+            let pause = self.up.pause(now).max(self.down.pause(now));
+            let deadline = match (is_stuck, pause) {
+                (_, Duration::ZERO) if !is_stuck => now + PATIENCE,
+                (true, Duration::ZERO) => now + shared.limits.stall,
+                (_, pause) => now + pause,
             };
-            let deadline = clock::now() + patience;
             let of_client = interest((&self.up, &up_pipe), (&self.down, &down_pipe));
             let of_origin = interest((&self.down, &down_pipe), (&self.up, &up_pipe));
             match self.wait(of_client, of_origin, shared, deadline)? {
                 Some(now_ready) => ready = now_ready,
+                None if !pause.is_zero() => {
+                    ready = Ready {
+                        client: true,
+                        origin: true,
+                    };
+                }
                 None if is_stuck => return Ok(Fate::Over),
                 None => return Ok(Fate::Idle),
             }
@@ -168,7 +181,7 @@ struct Ready {
 /// What an end is waited for that is the source of one flow and takes the other.
 fn interest(from: (&Flow, &Option<Pipe>), to: (&Flow, &Option<Pipe>)) -> PollFlags {
     let mut flags = PollFlags::empty();
-    if !from.0.is_over && !from.0.is_stuck(from.1) {
+    if !from.0.is_over && !from.0.is_stuck(from.1) && from.0.pause(clock::now()).is_zero() {
         flags |= PollFlags::POLLIN;
     }
     if to.0.is_stuck(to.1) {
@@ -183,6 +196,13 @@ impl Flow {
         !self.waiting.is_empty() || pipe.as_ref().is_some_and(|pipe| pipe.octets > 0)
     }
 
+    /// How long nothing more may be sent.
+    fn pause(&self, now: Instant) -> Duration {
+        let is_waited_for = !self.is_over;
+        let pace = self.pace.as_ref().filter(|_| is_waited_for);
+        pace.map_or(Duration::ZERO, |pace| pace.wait(now))
+    }
+
     /// Moves once what there is, without waiting.
     fn advance(
         &mut self,
@@ -191,7 +211,14 @@ impl Flow {
         buffer: &mut Vec<u8>,
         pipe: &mut Option<Pipe>,
     ) -> io::Result<()> {
-        if self.octets > COPIED_OCTETS && pipe.is_none() {
+        let now = clock::now();
+        let mut octets = BUFFER_OCTETS;
+        if let Some(pace) = &self.pace {
+            if self.waiting.is_empty() && !pace.wait(now).is_zero() {
+                return Ok(());
+            }
+            octets = octets.min(usize::try_from(pace.allowed(now)).unwrap_or(octets));
+        } else if self.octets > COPIED_OCTETS && pipe.is_none() {
             // The kernel looks at the source's own setting when it fills a pipe.
             from.set_nonblocking()?;
             *pipe = Pipe::open();
@@ -200,8 +227,15 @@ impl Flow {
             let received = match pipe {
                 Some(pipe) => pipe.fill(from)?,
                 None => {
-                    buffer.clear();
-                    let received = from.receive_now(buffer, BUFFER_OCTETS)?;
+                    // All of the buffer is received into.
+                    match &self.pace {
+                        Some(_) => *buffer = Vec::with_capacity(octets),
+                        None => buffer.clear(),
+                    }
+                    let received = from.receive_now(buffer, octets)?;
+                    if let Some(pace) = &mut self.pace {
+                        pace.on_sent(buffer.len() as u64, now);
+                    }
                     let sent = to.send_now(buffer)?;
                     self.waiting.extend_from_slice(&buffer[sent..]);
                     received

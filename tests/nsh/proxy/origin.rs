@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -44,6 +45,14 @@ impl Origin {
         let accepted = receiver.recv_timeout(PATIENCE).expect("a connection");
         let (stream, _) = accepted.expect("a connection");
         Connection::of(stream)
+    }
+
+    /// Whether another connection waits to be accepted.
+    pub fn has_more(&self) -> bool {
+        self.listener.set_nonblocking(true).expect("a socket");
+        let accepted = self.listener.accept();
+        self.listener.set_nonblocking(false).expect("a socket");
+        accepted.is_ok()
     }
 
     /// Answers all by itself from now on: `answer` gets each request's head and says the octets
@@ -234,15 +243,6 @@ impl Connection {
         socket.set_linger(Some(Duration::ZERO)).expect("a socket");
     }
 
-    fn of(stream: TcpStream) -> Connection {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
-        Connection {
-            stream,
-            came: Vec::new(),
-        }
-    }
-
     /// The other end, a client's.
     pub fn to(address: &str) -> Connection {
         Connection::of(TcpStream::connect(address).expect("it serves"))
@@ -257,4 +257,28 @@ pub fn answer(fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
         body.len()
     );
     [head.as_bytes(), body].concat()
+}
+
+/// An origin that answers what the request wants it to: each of its `Say` fields is a line of the
+/// answer, and one that begins with a digit is the status. The body counts the answers.
+pub fn obliging() -> Answering {
+    let count = AtomicUsize::new(0);
+    Origin::new().answering(move |head| {
+        let body = format!("answer {}", count.fetch_add(1, Ordering::SeqCst) + 1);
+        let lines = || head.lines().filter_map(|line| line.strip_prefix("Say: "));
+        let is_status = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit());
+        let status = lines().find(is_status).unwrap_or("200 OK");
+        let fields: String = lines()
+            .filter(|line| !is_status(line))
+            .map(|line| format!("{line}\r\n"))
+            .collect();
+        let has_body = !head.starts_with("HEAD ") && !status.starts_with("304");
+        let length = match has_body {
+            true => format!("Content-Length: {}\r\n", body.len()),
+            false => String::new(),
+        };
+        let body = if has_body { &*body } else { "" };
+        let fields = format!("Content-Type: text/plain\r\n{length}{fields}");
+        format!("HTTP/1.1 {status}\r\n{fields}\r\n{body}").into_bytes()
+    })
 }

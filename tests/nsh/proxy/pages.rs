@@ -159,7 +159,7 @@ fn figures() {
             .status,
         502
     );
-    proxy.settle(6);
+    proxy.settle(5);
     let text = proxy.get("/-/metrics").text().to_owned();
     for line in [
         "nsh_proxy_requests_total{result=\"hit\"} 2",
