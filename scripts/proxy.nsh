@@ -13,10 +13,10 @@ expect 'To 127.0.0.1 Response HTTP/1.1 200 OK (miss' from proxy within 2s
 # The second one is answered from the cache, because the origin said max-age=60.
 expect 'Cache-Status: nsh; hit' 'Age: ' -- get -v --via 127.0.0.1:13181 http://127.0.0.1:13180/HelloWorld.html
 expect 'fresh for 60 s by max-age' 'so it is fresh' -- proxy cache why 127.0.0.1:13180/HelloWorld.html -p 13181
-expect '1 responses' -- proxy cache list -p 13181
+expect '1 response' -- proxy cache list -p 13181
 
 # What is purged has to be fetched again.
-expect '1 responses removed' -- proxy cache purge 127.0.0.1:13180/HelloWorld.html -p 13181
+expect '1 response removed' -- proxy cache purge 127.0.0.1:13180/HelloWorld.html -p 13181
 expect 'fwd=uri-miss' -- get -v --via 127.0.0.1:13181 http://127.0.0.1:13180/HelloWorld.html
 
 # Nothing listens on port 9: the proxy says so itself.

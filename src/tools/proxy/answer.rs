@@ -148,9 +148,12 @@ fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
         details: (!failure.why.is_empty()).then_some(&failure.why),
     };
     line(out, b"Proxy-Status", status.to_string().as_bytes());
+    let challenge = b"Basic realm=\"nsh proxy\", charset=\"UTF-8\"";
     if failure.status == 407 {
-        let challenge = b"Basic realm=\"nsh proxy\", charset=\"UTF-8\"";
         line(out, b"Proxy-Authenticate", challenge);
+    }
+    if failure.status == 401 {
+        line(out, b"WWW-Authenticate", challenge);
     }
     if failure.status == 503 {
         line(out, b"Retry-After", b"1");

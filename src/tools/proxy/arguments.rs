@@ -168,4 +168,10 @@ pub(super) struct Place {
     /// The proxy's address
     #[arg(short, long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into())]
     pub(super) bind: IpAddr,
+    /// The user that the proxy asks for
+    #[arg(long, value_name = "USER", value_parser = parse_user)]
+    pub(super) auth: Option<String>,
+    /// The first line of this file is the password
+    #[arg(long, value_name = "FILE", requires = "auth", value_hint = ValueHint::FilePath)]
+    pub(super) password_file: Option<PathBuf>,
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,7 @@ use crate::net::tcp;
 use crate::net::tls::Stream;
 use crate::output::{self, Printable};
 use crate::tool::{Context, Error, Status};
+use crate::web::credentials;
 use crate::{clock, duration};
 
 const JSON: &str = "application/json";
@@ -75,7 +78,8 @@ struct Usage {
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (octets, max) = (size::human(self.octets), size::human(self.octets_max));
-        write!(f, "{} responses, {octets} of {max}", self.entries)
+        let count = count(self.entries, "response");
+        write!(f, "{count}, {octets} of {max}")
     }
 }
 
@@ -153,7 +157,7 @@ struct Purged {
 
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} responses removed", self.responses)
+        write!(f, "{} removed", count(self.responses, "response"))
     }
 }
 
@@ -170,12 +174,8 @@ struct Verified {
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, octets) = (self.responses, size::human(self.octets));
-        write!(
-            f,
-            "{count} responses read, {octets}; {} damaged",
-            self.damaged.len()
-        )?;
+        let (count, octets) = (count(self.responses, "response"), size::human(self.octets));
+        write!(f, "{count} read, {octets}; {} damaged", self.damaged.len())?;
         for (url, why) in &self.damaged {
             write!(f, "\n  removed {}: {why}", Printable(url.as_bytes()))?;
         }
@@ -184,6 +184,11 @@ impl fmt::Display for Verified {
 }
 
 impl output::Event for Verified {}
+
+fn count(count: usize, what: &str) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{s}")
+}
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -419,8 +424,9 @@ fn ask<T: DeserializeOwned>(
         error => error,
     })?;
     let length = form.len();
+    let authorization = authorization(context, place)?;
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: \
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Content-Type: \
          application/x-www-form-urlencoded\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{form}"
     );
     let unusable = |why: String| {
@@ -442,6 +448,17 @@ fn ask<T: DeserializeOwned>(
         return Err(unusable(why));
     }
     serde_json::from_slice(&body).map_err(|_| unusable("that is something else".to_owned()))
+}
+
+/// The field line, where the proxy asks for it.
+fn authorization(context: &Context, place: &Place) -> Result<String, Error> {
+    let Some(user) = &place.auth else {
+        return Ok(String::new());
+    };
+    let (file, prompt) = (place.password_file.as_deref(), "Password for the proxy: ");
+    let password = credentials::password(context, file, "NSH_PROXY_PASSWORD", prompt)?;
+    let encoded = STANDARD.encode(format!("{user}:{password}"));
+    Ok(format!("Authorization: Basic {encoded}\r\n"))
 }
 
 fn read(response: &mut Response) -> Result<Vec<u8>, String> {

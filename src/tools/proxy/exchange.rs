@@ -19,7 +19,7 @@ use super::target::{self, Form, Purpose, Target};
 use super::upstream::{Origin, Visitor, check_destination, connect_through, looping, with_port};
 use crate::http::caching::cache_status::ErrorType;
 use crate::http::head::parse_request;
-use crate::http::request::{BodyLength, Request, parse_digits};
+use crate::http::request::{BodyLength, Request, Target as RequestTarget, parse_digits};
 use crate::http::{Refusal, Version, reason};
 use crate::{clock, net};
 
@@ -68,7 +68,7 @@ pub(super) struct Note {
     pub(super) status: u16,
     pub(super) outcome: Outcome,
     /// The password was right.
-    pub(super) user: bool,
+    pub(super) is_authenticated: bool,
     pub(super) octets: u64,
     pub(super) origin: Option<SocketAddr>,
     pub(super) error: Option<ErrorType>,
@@ -112,7 +112,7 @@ impl Note {
             host: String::new(),
             status: 0,
             outcome: Outcome::Own,
-            user: false,
+            is_authenticated: false,
             octets: 0,
             origin: None,
             error: None,
@@ -139,20 +139,34 @@ impl<'t> Turn<'t> {
         }
     }
 
-    /// RFC 9110 section 11.7.
+    /// RFC 9110 section 11: as a proxy, and as the web server that it is for other requests.
     fn authenticate(&mut self) -> Result<(), Failure> {
         let Some(credentials) = &self.shared.rules.credentials else {
             return Ok(());
         };
-        let given = self.request.head.fields.first("proxy-authorization");
-        match credentials.match_field(given) {
-            true => Ok(()),
-            false => Err(
-                Failure::denied("This proxy wants a user name and a password")
-                    .with_status(407)
-                    .advice("Enter them where the proxy is set."),
-            ),
+        let request = self.request;
+        // Browsers set themselves up before they can say who asks.
+        if matches!(request.head.target, b"/proxy.pac" | b"/wpad.dat") {
+            return Ok(());
         }
+        let as_proxy = matches!(
+            request.target,
+            RequestTarget::Absolute { .. } | RequestTarget::Authority
+        );
+        let (names, status) = match as_proxy {
+            true => (&["proxy-authorization"][..], 407),
+            false => (&["authorization", "proxy-authorization"][..], 401),
+        };
+        let given = |name: &&str| credentials.match_field(request.head.fields.first(name));
+        if names.iter().any(given) {
+            self.note.is_authenticated = true;
+            return Ok(());
+        }
+        Err(
+            Failure::denied("This proxy wants a user name and a password")
+                .with_status(status)
+                .advice("Enter them where the proxy is set."),
+        )
     }
 
     pub(super) fn visitor(&self, form: Form) -> Visitor {
@@ -341,7 +355,10 @@ impl<'t> Turn<'t> {
 
     fn user(&self) -> Option<Cow<'_, str>> {
         let credentials = self.shared.rules.credentials.as_ref();
-        let user = credentials.filter(|_| self.note.user)?.user.as_str();
+        let user = credentials
+            .filter(|_| self.note.is_authenticated)?
+            .user
+            .as_str();
         Some(user.into())
     }
 
@@ -390,6 +407,7 @@ pub(super) fn plan_for<'p>(
         pseudonym: &shared.pseudonym,
         forwarded: shared.rules.forwarded,
         client,
+        keeps_authorization: target.form == Form::Absolute || shared.rules.credentials.is_none(),
         upgrade: None,
         conditions: None,
         max_forwards: None,

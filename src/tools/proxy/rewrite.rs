@@ -96,6 +96,8 @@ pub(super) struct RequestPlan<'a> {
     pub(super) pseudonym: &'a Pseudonym,
     pub(super) forwarded: Option<Forwarded>,
     pub(super) client: IpAddr,
+    /// It is for the origin and not for the proxy.
+    pub(super) keeps_authorization: bool,
     /// The client wants to speak another protocol, and so shall the origin.
     pub(super) upgrade: Option<&'a [u8]>,
     /// In place of the client's own conditions and ranges.
@@ -166,6 +168,9 @@ pub(super) fn write_request(out: &mut Vec<u8>, request: &Request, plan: &Request
 fn passes(name: &[u8], plan: &RequestPlan) -> bool {
     let is = |others: &[&[u8]]| others.iter().any(|other| name.eq_ignore_ascii_case(other));
     if is(&[b"host"]) || plan.max_forwards.is_some() && is(&[b"max-forwards"]) {
+        return false;
+    }
+    if !plan.keeps_authorization && is(&[b"authorization"]) {
         return false;
     }
     // All sites look like one to a browser that uses the path form: what it keeps for one of
