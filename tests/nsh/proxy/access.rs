@@ -145,15 +145,20 @@ fn a_password() {
         assert_eq!(proxy.ask(&get, &[wrong]).status, 407, "{wrong}");
     }
     // Nobody learns without it what the proxy does.
+    assert_eq!(proxy.get("http://nsh.proxy/").status, 407);
     for line in [
         "GET /-/metrics",
         "GET /",
-        "GET http://nsh.proxy/",
         "POST /-/cache/purge",
         "OPTIONS *",
     ] {
-        assert_eq!(proxy.ask(line, &[]).status, 407, "{line}");
+        let answer = proxy.ask(line, &[]);
+        assert_eq!(answer.status, 401, "{line}");
+        let challenge = answer.field("www-authenticate").expect("a challenge");
+        assert!(matches("Basic realm=\"...\"...", challenge), "{challenge}");
     }
+    // Browsers set themselves up before they can say who asks.
+    assert_eq!(proxy.get("/proxy.pac").status, 200);
     assert_eq!(connect_status(&proxy, &origin.address), 407);
     assert_eq!(origin.heads().len(), 0);
     // On the connection that was refused first, as browsers do.
