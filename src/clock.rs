@@ -23,6 +23,12 @@ pub(crate) fn stamp() -> String {
     wall().to_rfc3339_opts(SecondsFormat::Millis, false)
 }
 
+/// For header fields and what is kept across restarts.
+#[expect(clippy::disallowed_methods, reason = "this is the clock")]
+pub(crate) fn system() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Both clocks at the same instant: the kernel stamps packets with the wall clock, whose
 /// difference from now is an age that the monotonic clock understands.
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
@@ -58,6 +64,6 @@ pub(crate) fn slept() -> Duration {
 
 /// Seconds since 1970.
 pub(crate) fn unix_seconds() -> f64 {
-    let since = both().1.duration_since(SystemTime::UNIX_EPOCH);
+    let since = system().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
@@ -184,10 +184,17 @@ fn bind(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 /// The line editor can only wait on descriptors below this one.
 const SELECT_LIMIT: i32 = 1024;
 
-/// Gives an accepted connection a high number, which keeps the low ones for the line editor.
+/// Connections may have the lower half of these numbers; moving one takes two system calls.
+const FREE_BELOW: i32 = SELECT_LIMIT / 2;
+
+/// Gives a connection a high number where the low ones get scarce, which keeps some of them for
+/// the line editor.
 ///
 /// Where the limit on descriptors is too low for that, it stays what it is.
 pub(crate) fn out_of_the_way(stream: TcpStream) -> TcpStream {
+    if stream.as_raw_fd() < FREE_BELOW {
+        return stream;
+    }
     match rustix::io::fcntl_dupfd_cloexec(&stream, SELECT_LIMIT) {
         Ok(moved) => moved.into(),
         Err(_) => stream,

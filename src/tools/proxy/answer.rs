@@ -169,7 +169,7 @@ fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
 fn write_own_fields(out: &mut Vec<u8>, media_type: &str, framing: Framing, stays: Persistence) {
     line(out, b"Content-Type", media_type.as_bytes());
     line(out, b"X-Content-Type-Options", b"nosniff");
-    line(out, b"Date", date(clock::both().1).as_bytes());
+    line(out, b"Date", date(clock::system()).as_bytes());
     write_framing(out, &Fields::default(), framing);
     write_persistence(out, stays);
     out.extend_from_slice(b"\r\n");

@@ -30,6 +30,8 @@ const MEMORY_OCTETS_MAX: u64 = 16 << 20;
 /// A response that was not to be shared is not waited for by others for so long.
 const UNSHARED_FOR: Duration = Duration::from_secs(10);
 const UNSHARED_MAX: usize = 1024;
+/// For `proxy cache why`.
+const REFUSED_MAX: usize = 1024;
 /// URLs whose change is remembered for what is under way.
 const CHANGES_MAX: usize = 1024;
 /// Stale responses that are fetched anew behind the back of whom they are served to.
@@ -53,6 +55,8 @@ pub(super) struct Cache {
     pub(super) flights: Flights,
     unshared: Mutex<HashMap<String, Instant>>,
     changes: Mutex<Changes>,
+    /// Why the last answer for a URL was not stored, and when that was.
+    refused: Mutex<HashMap<String, (Why, SystemTime)>>,
     in_background: AtomicUsize,
 }
 
@@ -96,6 +100,7 @@ impl Cache {
             flights: Flights::default(),
             unshared: Mutex::default(),
             changes: Mutex::default(),
+            refused: Mutex::default(),
             in_background: AtomicUsize::new(0),
         }))
     }
@@ -198,21 +203,21 @@ impl Cache {
         let mut changes = self.changes();
         if changes.of_url.len() >= CHANGES_MAX {
             // What is under way for the others is not stored either.
-            changes.of_all = Some(clock::both().1);
+            changes.of_all = Some(clock::system());
             changes.of_url.clear();
         }
-        changes.of_url.insert(url.to_owned(), clock::both().1);
+        changes.of_url.insert(url.to_owned(), clock::system());
         drop(changes);
         self.store.remove_url(url)
     }
 
     pub(super) fn purge(&self, pattern: &str) -> usize {
-        self.changes().of_all = Some(clock::both().1);
+        self.changes().of_all = Some(clock::system());
         self.store.purge(pattern)
     }
 
     pub(super) fn purge_all(&self) -> usize {
-        self.changes().of_all = Some(clock::both().1);
+        self.changes().of_all = Some(clock::system());
         self.store.purge_all()
     }
 
@@ -228,6 +233,19 @@ impl Cache {
 
     fn changes(&self) -> MutexGuard<'_, Changes> {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_refusal(&self, url: &str, why: Why) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() >= REFUSED_MAX {
+            refused.clear();
+        }
+        refused.insert(url.to_owned(), (why, clock::system()));
+    }
+
+    pub(super) fn last_refusal(&self, url: &str) -> Option<(Why, SystemTime)> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(url).copied()
     }
 
     /// Whether others may wait for what one of them fetches.
@@ -272,7 +290,7 @@ impl Cache {
     }
 
     pub(super) fn listed(&self) -> Vec<status::Cached> {
-        let now = clock::both().1;
+        let now = clock::system();
         let listed = self.store.list().into_iter();
         listed
             .map(|listed| {

@@ -13,7 +13,7 @@ use crate::net::peer::Peer;
 use crate::web::places::Place;
 
 /// Received at once while a head is awaited. Most are a few hundred octets.
-const PIECE_OCTETS: usize = 4 << 10;
+const PIECE_OCTETS: usize = 2 << 10;
 
 pub(super) struct Client {
     pub(super) peer: Peer,

@@ -52,15 +52,12 @@ struct Kept<'a> {
 impl fmt::Display for Kept<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.is_fresh { "fresh" } else { "stale" };
-        let (octets, age) = (
-            size::human(self.octets),
-            duration::human(seconds(self.age_seconds)),
-        );
+        let (octets, age) = (size::human(self.octets), age(self.age_seconds));
         let url = Printable(self.url.as_bytes());
         write!(
             f,
-            "{octets:>10}  {state}  {age:>10}  {} uses  {url}",
-            self.uses
+            "{octets:>10}  {state}  {age:>8}  {:>8}  {url}",
+            count(self.uses, "use")
         )
     }
 }
@@ -78,7 +75,7 @@ struct Usage {
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (octets, max) = (size::human(self.octets), size::human(self.octets_max));
-        let count = count(self.entries, "response");
+        let count = count(self.entries as u64, "response");
         write!(f, "{count}, {octets} of {max}")
     }
 }
@@ -101,10 +98,7 @@ struct Variant {
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (octets, age) = (
-            size::human(self.octets),
-            duration::human(seconds(self.age_seconds)),
-        );
+        let (octets, age) = (size::human(self.octets), age(self.age_seconds));
         let url = Printable(self.url.as_bytes());
         write!(f, "{url}: {octets}, stored {age} ago")?;
         write!(
@@ -157,7 +151,7 @@ struct Purged {
 
 impl fmt::Display for Purged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} removed", count(self.responses, "response"))
+        write!(f, "{} removed", count(self.responses as u64, "response"))
     }
 }
 
@@ -174,7 +168,10 @@ struct Verified {
 
 impl fmt::Display for Verified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, octets) = (count(self.responses, "response"), size::human(self.octets));
+        let (count, octets) = (
+            count(self.responses as u64, "response"),
+            size::human(self.octets),
+        );
         write!(f, "{count} read, {octets}; {} damaged", self.damaged.len())?;
         for (url, why) in &self.damaged {
             write!(f, "\n  removed {}: {why}", Printable(url.as_bytes()))?;
@@ -185,9 +182,16 @@ impl fmt::Display for Verified {
 
 impl output::Event for Verified {}
 
-fn count(count: usize, what: &str) -> String {
+fn count(count: u64, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
     format!("{count} {what}{s}")
+}
+
+fn age(age_seconds: u64) -> String {
+    match age_seconds {
+        0 => "0 s".to_owned(),
+        age => duration::human(seconds(age)),
+    }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -245,7 +249,7 @@ fn list(cache: &Cache) -> (Vec<Kept<'_>>, Usage) {
 }
 
 fn variants(cache: &Cache, url: &str) -> Vec<Variant> {
-    let now = clock::both().1;
+    let now = clock::system();
     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
     let found = cache.store.find(url).into_iter();
     found
@@ -276,9 +280,9 @@ fn why(cache: &Cache, url: &str, fields: Option<&String>) -> Why {
         .lines()
         .filter_map(|line| parse_field(line.as_bytes()).ok());
     let request = Fields(parsed.collect::<Vec<Field>>());
-    let now = clock::both().1;
+    let now = clock::system();
     let (is_stored, lines) = match cache.find(url, &request, now) {
-        Found::Nothing => (false, vec!["nothing is stored for this URL".to_owned()]),
+        Found::Nothing => (false, vec![nothing_stored(cache, url, now)]),
         Found::OtherVariants(name) => {
             let line =
                 format!("what is stored is for requests with another {name}, which Vary names");
@@ -304,6 +308,22 @@ fn why(cache: &Cache, url: &str, fields: Option<&String>) -> Why {
         url: url.to_owned(),
         is_stored,
         lines,
+    }
+}
+
+fn nothing_stored(cache: &Cache, url: &str, now: SystemTime) -> String {
+    if !url.starts_with("http://") {
+        return "nothing but http is stored; https goes through tunnels, which nobody looks into"
+            .to_owned();
+    }
+    match cache.last_refusal(url) {
+        Some((why, when)) => {
+            let ago = duration::human(seconds(age_seconds(when, now).max(1)));
+            format!("nothing is stored for this URL: of the answer {ago} ago, {why}")
+        }
+        None => "nothing is stored for this URL; no answer for it has come since the start, or \
+                 it was purged or evicted"
+            .to_owned(),
     }
 }
 

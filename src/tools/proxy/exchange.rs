@@ -63,6 +63,7 @@ pub(super) struct Turn<'t> {
 /// For the log.
 #[derive(Debug, Clone)]
 pub(super) struct Note {
+    /// Until it is clear what is asked for: empty.
     pub(super) url: String,
     pub(super) host: String,
     pub(super) status: u16,
@@ -97,7 +98,7 @@ pub(super) fn exchange(
         began: clock::now(),
         is_answered: false,
         cache_status: None,
-        note: Note::new(String::from_utf8_lossy(request.head.target).into_owned()),
+        note: Note::default(),
     };
     let answered = turn.answer();
     let after = answered.unwrap_or_else(|failure| turn.fail(&failure));
@@ -105,10 +106,10 @@ pub(super) fn exchange(
     after
 }
 
-impl Note {
-    pub(super) fn new(url: String) -> Note {
+impl Default for Note {
+    fn default() -> Note {
         Note {
-            url,
+            url: String::new(),
             host: String::new(),
             status: 0,
             outcome: Outcome::Own,
@@ -373,7 +374,10 @@ impl<'t> Turn<'t> {
         let exchange = Exchange {
             client: self.client.address(),
             method: String::from_utf8_lossy(self.request.head.method),
-            url: note.url.as_str().into(),
+            url: match note.url.as_str() {
+                "" => String::from_utf8_lossy(self.request.head.target),
+                url => url.into(),
+            },
             status: note.status,
             reason: reason(note.status),
             cache: note.outcome,

@@ -27,7 +27,7 @@ use crate::net;
 /// More than any server sends; browsers take 256 KiB.
 const HEAD_OCTETS_MAX: usize = 256 << 10;
 /// Received at once while a head is awaited: with it comes the whole of a small answer.
-const PIECE_OCTETS: usize = 16 << 10;
+const PIECE_OCTETS: usize = 8 << 10;
 const INTERIM_MAX: usize = 16;
 
 /// An answer whose body is still to come.
@@ -163,7 +163,7 @@ fn ask(
     mut origin: Origin,
     out: &mut Vec<u8>,
 ) -> Result<Fetched, Trouble> {
-    let request_time = clock::both().1;
+    let request_time = clock::system();
     out.clear();
     write_request(out, question.request, &question.plan);
     let mut exchange = Asking {
@@ -189,7 +189,7 @@ fn ask(
         head,
         length,
         request_time,
-        response_time: clock::both().1,
+        response_time: clock::system(),
         is_request_whole,
     })
 }

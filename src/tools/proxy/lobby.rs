@@ -134,10 +134,9 @@ impl Lobby {
             let _ = self.epoll.modify(listener, &mut once(LISTENER));
         }
         match accepted {
-            Ok((stream, address)) if stream.set_nonblocking(false).is_ok() => {
-                Visit::New(stream, address)
-            }
-            Ok(_) | Err(_) => Visit::Nothing,
+            // On Linux it blocks, whatever its listener does.
+            Ok((stream, address)) => Visit::New(stream, address),
+            Err(_) => Visit::Nothing,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::net;
 use crate::net::peer::Peer;
 
 /// Received at once.
-const PIECE_OCTETS: usize = 64 << 10;
+const PIECE_OCTETS: usize = 128 << 10;
 /// And while it is not known that there is much to come.
 const SMALL_PIECE_OCTETS: usize = 8 << 10;
 /// From here on the kernel moves the octets itself: below, a pipe costs more than it saves.

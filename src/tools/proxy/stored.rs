@@ -105,8 +105,8 @@ struct Old {
 impl Visit<'_> {
     fn answer(&self, turn: &mut Turn) -> Result<Option<After>, Failure> {
         let fields = &turn.request.head.fields;
-        let found = self.cache.find(self.url, fields, clock::both().1);
-        let only_if_cached = RequestDirectives::parse(fields).only_if_cached;
+        let found = self.cache.find(self.url, fields, clock::system());
+        let only_if_cached = || RequestDirectives::parse(fields).only_if_cached;
         let (old, reason) = match found {
             Found::Entry(entry, reuse) => match self.reuse(turn, entry, reuse)? {
                 Reused::Answered(after) => return Ok(Some(after)),
@@ -126,7 +126,7 @@ impl Visit<'_> {
                 {
                     return Ok(Some(after));
                 }
-                if !only_if_cached && !self.cache.is_offline {
+                if !only_if_cached() && !self.cache.is_offline {
                     return self.complete(turn, entry);
                 }
                 (None, ForwardReason::Partial)
@@ -137,7 +137,7 @@ impl Visit<'_> {
         if self.cache.is_offline {
             return Err(offline());
         }
-        if only_if_cached {
+        if only_if_cached() {
             return Err(nothing_stored());
         }
         turn.note.outcome = Outcome::Miss;
@@ -219,7 +219,7 @@ impl Visit<'_> {
                 Role::Pilot(first) => {
                     // Another one may have landed since we looked.
                     let fields = &turn.request.head.fields;
-                    let found = self.cache.find(self.url, fields, clock::both().1);
+                    let found = self.cache.find(self.url, fields, clock::system());
                     if let Found::Entry(entry, reuse @ Reuse::Fresh { .. }) = found {
                         first.land(Arc::clone(&entry));
                         if let Reused::Answered(after) = self.reuse(turn, entry, reuse)? {
@@ -373,7 +373,7 @@ impl Visit<'_> {
             pilot.land(Arc::clone(&entry));
         }
         let terms = &self.cache.prepared(&entry).terms;
-        let (age, ttl) = age_and_ttl(terms.reuse(&Fields::default(), clock::both().1));
+        let (age, ttl) = age_and_ttl(terms.reuse(&Fields::default(), clock::system()));
         let served = Served {
             age,
             outcome: Outcome::Validated,
@@ -434,7 +434,8 @@ impl Visit<'_> {
                 turn.cache_status = Some(forwarded(reason, status, false, false));
                 turn.deliver(fetched, self.target, self.fault)
             }
-            Err(_) => {
+            Err(why) => {
+                self.cache.note_refusal(self.url, why);
                 // What others could not have asked for just so says nothing about their requests.
                 if pilot.is_some() && fetched.status < 500 {
                     self.cache.mark_unshared(self.url, clock::now());
@@ -451,7 +452,7 @@ impl Visit<'_> {
     fn has_whole(&self, turn: &Turn) -> bool {
         let fields = &turn.request.head.fields;
         matches!(
-            self.cache.find(self.url, fields, clock::both().1),
+            self.cache.find(self.url, fields, clock::system()),
             Found::Entry(..)
         )
     }
@@ -501,7 +502,7 @@ impl Visit<'_> {
         if vary::missing(&meta.selecting, fields).is_some() {
             return None;
         }
-        match terms.reuse(fields, clock::both().1) {
+        match terms.reuse(fields, clock::system()) {
             reuse @ Reuse::Fresh { .. } => Some(age_and_ttl(reuse)),
             _ => None,
         }
@@ -592,7 +593,7 @@ fn renew(shared: &Arc<Shared>, octets: &[u8], visitor: Visitor) -> Option<()> {
     let Role::Pilot(pilot) = cache.flights.join(&url) else {
         return None;
     };
-    let found = cache.find(&url, &request.head.fields, clock::both().1);
+    let found = cache.find(&url, &request.head.fields, clock::system());
     let Found::Entry(entry, _) = found else {
         return None;
     };

@@ -219,10 +219,9 @@ impl Drop for TunnelRecord {
         let now = clock::now();
         self.closed.seconds = now.saturating_duration_since(self.began).as_secs_f64();
         let mut desk = self.tally.desk();
-        let figures = desk.host(&self.closed.destination);
-        if let Some(figures) = figures {
-            figures.octets += self.closed.octets_down;
-        }
+        let (host, _) = self.closed.destination.rsplit_once(':').unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        desk.count_host(host, 0, 0, self.closed.octets_down);
         desk.log.show(&self.closed, now);
     }
 }
@@ -392,11 +391,8 @@ impl Tally {
 impl Desk {
     fn record(&mut self, exchange: &Exchange, now: Instant) {
         if exchange.cache != Outcome::Own && !exchange.host.is_empty() {
-            if let Some(figures) = self.host(&exchange.host) {
-                figures.requests += 1;
-                figures.hits += u64::from(exchange.cache.is_from_cache());
-                figures.octets += exchange.octets;
-            }
+            let hits = u64::from(exchange.cache.is_from_cache());
+            self.count_host(&exchange.host, 1, hits, exchange.octets);
             self.remember(exchange);
         }
         if !self.log.wants(now) {
@@ -434,14 +430,17 @@ impl Desk {
         Arc::clone(&self.date.1)
     }
 
-    fn host(&mut self, host: &str) -> Option<&mut HostFigures> {
-        if !self.hosts.contains_key(host) {
-            if self.hosts.len() >= HOSTS_MAX {
-                return None;
-            }
-            self.hosts.insert(host.to_owned(), HostFigures::default());
+    fn count_host(&mut self, host: &str, requests: u64, hits: u64, octets: u64) {
+        let add = |figures: &mut HostFigures| {
+            figures.requests += requests;
+            figures.hits += hits;
+            figures.octets += octets;
+        };
+        if let Some(figures) = self.hosts.get_mut(host) {
+            add(figures);
+        } else if self.hosts.len() < HOSTS_MAX {
+            add(self.hosts.entry(host.to_owned()).or_default());
         }
-        self.hosts.get_mut(host)
     }
 
     /// This happens for every request: the oldest one's memory is used again.

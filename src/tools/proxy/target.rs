@@ -235,9 +235,10 @@ impl Target<'_> {
 
     /// What the cache knows the resource by.
     pub(super) fn url(&self) -> String {
+        let authority = self.authority();
         // A request target is ASCII.
-        let path = String::from_utf8_lossy(&self.path);
-        format!("http://{}{path}", self.authority())
+        let path = str::from_utf8(&self.path).unwrap_or_default();
+        ["http://", &authority, path].concat()
     }
 }
 

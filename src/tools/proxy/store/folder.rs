@@ -4,9 +4,10 @@
 //! `tmp-` file at the top. Whatever has another name is the user's, and is left as it is.
 
 use std::fmt;
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ pub(crate) enum Error {
     Writable(PathBuf),
     #[error("cannot use {} as a cache: another proxy uses it", .0.display())]
     InUse(PathBuf),
+    #[error("cannot use {} as a cache: it has other things in it; name an empty folder, or a new one", .0.display())]
+    Occupied(PathBuf),
 }
 
 /// The name of an entry's file. The serial number makes it one of a kind, so that no one who
@@ -114,6 +117,21 @@ pub(super) struct Folder {
     _lock: File,
 }
 
+/// A tag in a folder of somebody's own would make his backups leave it out.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    if path.join(TAG_NAME).exists() {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        let is_word = name.as_bytes().starts_with(b".") || name.as_bytes().starts_with(b"README");
+        if !is_word {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Folder, Error> {
         let failed = |error: io::Error| Error::Io(path.to_owned(), error);
@@ -133,6 +151,9 @@ impl Folder {
         }
         if Mode::from_raw_mode(stat.st_mode as RawMode).contains(Mode::WOTH) {
             return Err(Error::Writable(path));
+        }
+        if !is_ours(&path).map_err(failed)? {
+            return Err(Error::Occupied(path));
         }
         let lock = match lock(root.as_fd()) {
             Ok(lock) => lock,
