@@ -36,7 +36,7 @@ impl Places {
     /// `None` if there are too many already.
     pub(crate) fn take(self: &Arc<Self>, client: IpAddr, is_own: bool) -> Option<Place> {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let counted = (self.per_client_max > 0 && !is_own).then_some(client);
+        let counted = (self.per_client_max > 0 && !is_own).then(|| network(client));
         let place = Place {
             places: Arc::clone(self),
             counted,
@@ -52,6 +52,17 @@ impl Places {
 
     fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An IPv6 client has a network of addresses to itself.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            [a, b, c, d, 0, 0, 0, 0].into()
+        }
     }
 }
 

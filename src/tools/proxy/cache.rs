@@ -164,12 +164,7 @@ impl Cache {
         head: &ResponseHead,
         pseudonym: &Pseudonym,
     ) -> Result<Meta, Why> {
-        let asked = Asked {
-            method: request.head.method,
-            fields: &request.head.fields,
-            has_body: request.body != BodyLength::None,
-        };
-        may_store(&asked, head.status, &head.fields, self.mode)?;
+        may_store(&asked(request), head.status, &head.fields, self.mode)?;
         let selecting = vary::selecting(&head.fields, &request.head.fields);
         let mut meta = Meta {
             url: url.to_owned(),
@@ -184,6 +179,37 @@ impl Cache {
         if head.status == 206 {
             partial::describe(&mut meta, fetched, head).ok_or(Why::ContentRange)?;
         }
+        Ok(meta)
+    }
+
+    /// What is stored becomes, after a 304 or another part has told of it (RFC 9111 sections 3.4
+    /// and 4.3.4); or why it is not stored any more.
+    pub(super) fn renewed(
+        &self,
+        meta: &Meta,
+        request: &Request,
+        fetched: &Fetched,
+        head: &ResponseHead,
+    ) -> Result<Meta, Why> {
+        // The way that the stored answer came is still its way, and a cookie is for one client.
+        let is_left_out = |field: &&Field| {
+            let is = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
+            is(b"via") || is(b"set-cookie")
+        };
+        let news = end_to_end(&head.fields).filter(|field| !is_left_out(field));
+        let mut news: Vec<Field> = news.copied().collect();
+        let date = httpdate::fmt_http_date(fetched.response_time);
+        if head.fields.first("date").is_none() {
+            let (name, value) = (&b"Date"[..], date.as_bytes());
+            news.push(Field { name, value });
+        }
+        let meta = Meta {
+            fields: freshen(&fields_of(meta), &Fields(news)),
+            request_time: fetched.request_time,
+            response_time: fetched.response_time,
+            ..meta.clone()
+        };
+        may_store(&asked(request), meta.status, &fields_of(&meta), self.mode)?;
         Ok(meta)
     }
 
@@ -282,9 +308,24 @@ impl Cache {
     }
 
     /// What replaces a stored response and is not stored leaves none behind: neither that which
-    /// is private from now on, nor that which is gone.
-    pub(super) fn forget_unless_error(&self, url: &str, request: &Request, status: u16) {
-        if request.head.method == b"GET" && (200..500).contains(&status) && status != 206 {
+    /// is private from now on, nor that which is gone. What only this one client was told, or
+    /// what only its request forbade to store, says nothing about what is stored.
+    pub(super) fn forget_replaced(&self, url: &str, status: u16, why: Why) {
+        let is_replaced = match why {
+            Why::NoStore | Why::Private | Why::VaryAny | Why::VaryUnusable | Why::SetCookie => true,
+            Why::NotUnderstood(_) | Why::NoCache | Why::Useless | Why::StatusNeedsFreshness(_) => {
+                true
+            }
+            Why::Method
+            | Why::RequestBody
+            | Why::RoutingField(_)
+            | Why::RequestNoStore
+            | Why::Status(_)
+            | Why::Authorization
+            | Why::ContentRange => false,
+        };
+        let is_final = matches!(status, 200..206 | 300..304 | 307 | 308 | 404 | 410);
+        if is_replaced && is_final {
             self.remove(url);
         }
     }
@@ -336,27 +377,17 @@ fn folder(arguments: &Arguments) -> Result<PathBuf, Error> {
     Ok(base.ok_or_else(none)?.join("nsh"))
 }
 
+fn asked<'r>(request: &'r Request) -> Asked<'r> {
+    Asked {
+        method: request.head.method,
+        fields: &request.head.fields,
+        has_body: request.body != BodyLength::None,
+    }
+}
+
 pub(super) fn fields_of(meta: &Meta) -> Fields<'_> {
     let fields = meta.fields.iter();
     Fields(fields.map(|(name, value)| Field { name, value }).collect())
-}
-
-/// What is stored, after a 304 or another part has told of it (RFC 9111 sections 3.4 and 4.3.4).
-pub(super) fn freshened_meta(meta: &Meta, fetched: &Fetched, head: &ResponseHead) -> Meta {
-    // The way that the stored answer came is still its way.
-    let news = end_to_end(&head.fields).filter(|field| !field.name.eq_ignore_ascii_case(b"via"));
-    let mut news: Vec<Field> = news.copied().collect();
-    let date = httpdate::fmt_http_date(fetched.response_time);
-    if head.fields.first("date").is_none() {
-        let (name, value) = (&b"Date"[..], date.as_bytes());
-        news.push(Field { name, value });
-    }
-    Meta {
-        fields: freshen(&fields_of(meta), &Fields(news)),
-        request_time: fetched.request_time,
-        response_time: fetched.response_time,
-        ..meta.clone()
-    }
 }
 
 /// Each answer has its own.

@@ -132,9 +132,7 @@ impl Crew {
         turn_away(&peer, &refusal, &mut scratch.out);
         peer.finish_sending();
         // What it has sent already must not make its system throw the answer away.
-        while let Ok(Some(1..)) = peer.receive_now(&mut scratch.head, KEPT_OCTETS_MAX) {
-            scratch.head.clear();
-        }
+        let _ = peer.receive_now(&mut scratch.head, KEPT_OCTETS_MAX);
     }
 
     /// Until the client goes, or waits.
@@ -187,7 +185,7 @@ impl Crew {
 
     fn seat(&self, mut client: Client) {
         let shared = &self.shared;
-        if let Some(origin) = client.origin.take() {
+        if let Some(origin) = client.origin.take_if(|origin| !origin.is_personal) {
             shared.upstream.keep(origin, clock::now());
         }
         client.shrink();
@@ -205,10 +203,11 @@ impl Crew {
     /// Those that waited too long in the lobby are told so where they have begun a request.
     pub(super) fn dismiss_overdue(&self, now: Instant) {
         for guest in self.shared.lobby.overdue(now) {
-            if let Guest::Client(mut client) = guest
+            // The thread that does this waits for nobody.
+            if let Guest::Client(client) = guest
                 && client.is_in_head()
             {
-                refuse(&mut client, TOO_SLOW, b"", &self.shared, &mut Vec::new());
+                turn_away(&client.peer, &Failure::refusal(TOO_SLOW), &mut Vec::new());
                 client.peer.finish_sending();
             }
         }

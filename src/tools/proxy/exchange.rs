@@ -12,7 +12,7 @@ use super::destination::connect_port_permitted;
 use super::failure::Failure;
 use super::faults::Fault;
 use super::fetch::{Fetched, Question, fetch};
-use super::rewrite::{RequestPlan, is_loop, line, write_status_line};
+use super::rewrite::{RequestPlan, is_loop, line, remove_unsent, write_status_line};
 use super::shared::Shared;
 use super::tally::{Exchange, Outcome};
 use super::target::{self, Form, Purpose, Target};
@@ -83,12 +83,14 @@ pub(super) fn exchange(
     out: &mut Vec<u8>,
 ) -> After {
     let parsed = parse_request(head).and_then(crate::http::request::interpret);
-    let request = match parsed {
+    let mut request = match parsed {
         Ok(request) => request,
         Err(refusal) => {
             return refuse(client, refusal, head, shared, out);
         }
     };
+    let is_path_form = shared.rules.reverse.is_none() && target::is_path_form(&request);
+    remove_unsent(&mut request.head.fields, is_path_form);
     let mut turn = Turn {
         shared,
         client,
@@ -237,6 +239,7 @@ impl<'t> Turn<'t> {
                 route,
                 buffer,
                 is_reused: false,
+                is_personal: false,
             },
             destination: place,
             fault,

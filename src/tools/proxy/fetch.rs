@@ -19,7 +19,7 @@ use crate::clock;
 use crate::http::Refusal;
 use crate::http::body::Remaining;
 use crate::http::caching::cache_status::ErrorType;
-use crate::http::head::{ResponseHead, Scan, parse_response, parse_status};
+use crate::http::head::{Fields, ResponseHead, Scan, parse_response, parse_status};
 use crate::http::request::{BodyLength, Request};
 use crate::http::response::{self, body_length};
 use crate::net;
@@ -177,12 +177,15 @@ fn ask(
     };
     let head = exchange.run()?;
     let is_request_whole = exchange.is_request_whole;
+    origin.is_personal |= is_personal(&question.request.head.fields, "authorization");
     let head = take_head(&mut origin.buffer, head);
     let host = &origin.route.host;
     let invalid = |why: &str| Failure::invalid(host, why);
     let parsed = parse_response(&head).map_err(|refusal| invalid(refusal.why))?;
     let method = question.request.head.method;
     let length = body_length(method, &parsed).map_err(|refusal| invalid(refusal.why))?;
+    let becomes_personal = is_personal(&parsed.fields, "www-authenticate");
+    origin.is_personal |= becomes_personal;
     Ok(Fetched {
         status: parsed.status,
         origin,
@@ -192,6 +195,18 @@ fn ask(
         response_time: clock::system(),
         is_request_whole,
     })
+}
+
+/// Whether it is about a scheme that authenticates connections instead of requests.
+fn is_personal(fields: &Fields, name: &str) -> bool {
+    let is_such = |value: &[u8]| {
+        let scheme = value
+            .split(|octet| *octet == b' ')
+            .next()
+            .unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    };
+    fields.tokens(name).any(is_such)
 }
 
 fn take_head(buffer: &mut Vec<u8>, head: Range<usize>) -> Vec<u8> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::cache::{Cache, Prepared};
+use super::cache::{Cache, Prepared, Stored};
 use super::delivery::{Begun, persists_response};
 use super::exchange::{After, Turn};
 use super::failure::Failure;
@@ -33,6 +33,8 @@ use crate::{clock, net};
 
 /// Framed and waiting for the client.
 const OUT_OCTETS_MAX: usize = 64 << 10;
+/// Of what is not stored, for those who wait for it: an endless answer must not fill the disk.
+const SHARED_OCTETS_MAX: u64 = 1 << 30;
 /// Without a client, and nobody else who waits, this much of the rest is worth fetching.
 const REST_OCTETS_MAX: u64 = 1 << 20;
 
@@ -260,8 +262,9 @@ impl Drop for Filling<'_, '_, '_> {
     fn drop(&mut self) {
         if let (Some(writer), Some(complete)) = (self.writer.take(), self.complete)
             && self.length >= partial::BEGINNING_OCTETS_MIN
+            && let Some(entry) = writer.commit_beginning(complete)
         {
-            writer.commit_beginning(complete);
+            self.is_current(&entry);
         }
     }
 }
@@ -297,15 +300,25 @@ impl Filling<'_, '_, '_> {
 
     /// Stored before its last octet is sent: whoever asks after that finds it.
     fn land(&mut self) {
-        let cache = self.shared.cache.as_ref();
-        let is_outdated = cache.is_none_or(|cache| cache.is_outdated(self.meta));
-        let writer = self.writer.take().filter(|_| !is_outdated);
-        let entry = writer.and_then(Writer::commit);
+        let entry = self.writer.take().and_then(Writer::commit);
+        let entry = entry.filter(|entry| self.is_current(entry));
         match (self.pilot.take(), entry) {
             (Some(pilot), Some(entry)) => pilot.land(entry),
             (Some(pilot), None) => pilot.complete(self.length),
             (None, _) => {}
         }
+    }
+
+    /// What has changed at its origin meanwhile does not stay.
+    fn is_current(&self, entry: &Arc<Stored>) -> bool {
+        let Some(cache) = &self.shared.cache else {
+            return false;
+        };
+        let is_outdated = cache.is_outdated(self.meta);
+        if is_outdated {
+            cache.store.remove(entry);
+        }
+        !is_outdated
     }
 
     /// Stores what has come, and hands it to the client if he has all before it.
@@ -343,6 +356,7 @@ impl Filling<'_, '_, '_> {
         self.writer = None;
         // The file has no name any more, but others read it.
         if self.pilot.as_ref().is_some_and(Pilot::has_passengers)
+            && self.length < SHARED_OCTETS_MAX
             && self.file.write_all_at(data, self.length).is_ok()
         {
             self.length += data.len() as u64;
@@ -495,6 +509,7 @@ pub(super) fn ride(
 ) -> Result<After, Failure> {
     let is_http10 = turn.request.head.version == Version::Http10;
     let framing = match arriving.announced {
+        _ if arriving.meta.status == 204 => Framing::Nothing,
         Some(octets) => Framing::Octets(octets),
         None if is_http10 => Framing::UntilClose,
         None => Framing::Chunked,

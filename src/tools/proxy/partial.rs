@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::cache::{Cache, Stored, fields_of, freshened_meta};
+use super::cache::{Cache, Stored, fields_of};
 use super::exchange::{After, Turn};
 use super::failure::Failure;
 use super::fetch::Fetched;
@@ -106,9 +106,12 @@ pub(super) fn complete(
     target: &Target,
 ) -> Result<Option<After>, Failure> {
     let head = fetched.parsed()?;
+    let Ok(renewed) = cache.renewed(&entry.meta, turn.request, &fetched, &head) else {
+        return Ok(None);
+    };
     let meta = Meta {
         part: None,
-        ..freshened_meta(&entry.meta, &fetched, &head)
+        ..renewed
     };
     let body = entry.body().ok();
     let writer = cache.store.write(meta.clone(), None);

@@ -71,6 +71,27 @@ fn is_end_to_end(name: &[u8]) -> bool {
     NAMES.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
+/// Takes out of a request what its origin is not going to see, so that nothing is decided by it:
+/// what Connection names, and in path form what the browser keeps for all sites at once.
+pub(super) fn remove_unsent(fields: &mut Fields, is_path_form: bool) {
+    let named: Vec<&[u8]> = fields
+        .tokens("connection")
+        .filter(|name| !is_end_to_end(name) && !is_hop_by_hop(name))
+        .collect();
+    let is_named = |name: &[u8]| named.iter().any(|other| name.eq_ignore_ascii_case(other));
+    let is_shared = |name: &[u8]| {
+        let mut names = SHARED_IN_PATH_FORM.iter();
+        is_path_form && names.any(|other| name.eq_ignore_ascii_case(other))
+    };
+    fields
+        .0
+        .retain(|field| !is_named(field.name) && !is_shared(field.name));
+}
+
+/// All sites look like one to a browser that uses the path form: what it keeps for one of them is
+/// not for another.
+const SHARED_IN_PATH_FORM: [&[u8]; 4] = [b"cookie", b"authorization", b"referer", b"origin"];
+
 /// What goes on to the next recipient as it came, but for Via.
 pub(super) fn end_to_end<'f, 'a>(fields: &'f Fields<'a>) -> impl Iterator<Item = &'f Field<'a>> {
     let dropped: Vec<&[u8]> = fields
@@ -173,9 +194,7 @@ fn passes(name: &[u8], plan: &RequestPlan) -> bool {
     if !plan.keeps_authorization && is(&[b"authorization"]) {
         return false;
     }
-    // All sites look like one to a browser that uses the path form: what it keeps for one of
-    // them is not for another.
-    if plan.target.form == Form::Path && is(&[b"cookie", b"authorization", b"referer", b"origin"]) {
+    if plan.target.form == Form::Path && is(&SHARED_IN_PATH_FORM) {
         return false;
     }
     let conditions: &[&[u8]] = &[

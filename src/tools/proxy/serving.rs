@@ -74,6 +74,7 @@ pub(super) fn serve(
     };
     let framing = match part {
         Part::NotModified => Framing::None,
+        Part::Whole if entry.meta.status == 204 => Framing::Nothing,
         Part::Whole | Part::Range(_) | Part::Unsatisfiable => {
             Framing::Octets(sent.end - sent.start)
         }

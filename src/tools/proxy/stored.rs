@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::cache::{Cache, Found, Stored, freshened_meta};
+use super::cache::{Cache, Found, Stored};
 use super::exchange::{After, NAME, Turn, plan_for};
 use super::failure::Failure;
 use super::faults::Fault;
@@ -17,7 +17,7 @@ use super::serving::{Served, serve};
 use super::shared::Shared;
 use super::store::Meta;
 use super::tally::Outcome;
-use super::target::{self, Purpose, Target};
+use super::target::{self, Form, Purpose, Target};
 use super::upstream::Visitor;
 use crate::clock;
 use crate::http::caching::cache_status::{self, CacheStatus, ErrorType, ForwardReason};
@@ -357,7 +357,7 @@ impl Visit<'_> {
         reason: ForwardReason,
         pilot: Option<Pilot>,
     ) -> Result<Option<After>, Failure> {
-        let fresh = self.freshen(&old.entry, &fetched)?;
+        let fresh = self.freshen(&old.entry, turn.request, &fetched)?;
         let persists = super::delivery::persists_response(&fetched)?;
         if persists {
             turn.keep_origin(fetched.origin);
@@ -392,14 +392,18 @@ impl Visit<'_> {
     fn freshen(
         &self,
         entry: &Arc<Stored>,
+        request: &Request,
         fetched: &Fetched,
     ) -> Result<Option<Arc<Stored>>, Failure> {
         let head = fetched.parsed()?;
         if !may_freshen(&self.cache.prepared(entry).terms, &head.fields) {
             return Ok(None);
         }
-        let meta = freshened_meta(&entry.meta, fetched, &head);
-        Ok(self.cache.store.freshen(entry, meta))
+        let renewed = self.cache.renewed(&entry.meta, request, fetched, &head);
+        Ok(match renewed {
+            Ok(meta) => self.cache.store.freshen(entry, meta),
+            Err(_) => None,
+        })
     }
 
     /// An answer that replaces whatever is stored, or passes by.
@@ -441,8 +445,7 @@ impl Visit<'_> {
                     self.cache.mark_unshared(self.url, clock::now());
                 }
                 drop(pilot);
-                self.cache
-                    .forget_unless_error(self.url, turn.request, head.status);
+                self.cache.forget_replaced(self.url, fetched.status, why);
                 turn.cache_status = Some(forwarded(reason, status, false, false));
                 turn.deliver(fetched, self.target, self.fault)
             }
@@ -499,7 +502,7 @@ impl Visit<'_> {
     /// the origin (RFC 9111 section 4); its age, and how long it stays fresh.
     fn fits(&self, turn: &Turn, meta: &Meta, terms: &Terms) -> Option<(Duration, i64)> {
         let fields = &turn.request.head.fields;
-        if vary::missing(&meta.selecting, fields).is_some() {
+        if vary::missing(&meta.selecting, fields).is_some() || self.cache.is_outdated(meta) {
             return None;
         }
         match terms.reuse(fields, clock::system()) {
@@ -517,27 +520,29 @@ impl Visit<'_> {
         if !self.cache.enter_background() {
             return;
         }
-        let head = &turn.request.head;
-        let mut octets = format!("GET {} HTTP/1.1\r\n", self.url).into_bytes();
+        let authority = self.target.authority();
+        let mut octets = format!("GET {} HTTP/1.1\r\nHost: {authority}\r\n", self.url).into_bytes();
         let own = [
+            "host",
             "range",
             "if-range",
             "if-none-match",
             "if-modified-since",
             "cache-control",
         ];
-        for field in &head.fields.0 {
+        for field in &turn.request.head.fields.0 {
             let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
             if !own.contains(&name.as_str()) {
                 line(&mut octets, field.name, field.value);
             }
         }
         octets.extend_from_slice(b"\r\n");
-        let (shared, visitor) = (Arc::clone(turn.shared), turn.visitor(self.target.form));
+        let (shared, form) = (Arc::clone(turn.shared), self.target.form);
+        let visitor = turn.visitor(form);
         let spawned = thread::Builder::new()
             .name("proxy-renew".to_owned())
             .spawn(move || {
-                let _ = renew(&shared, &octets, visitor);
+                let _ = renew(&shared, &octets, form, visitor);
                 if let Some(cache) = &shared.cache {
                     cache.leave_background();
                 }
@@ -582,13 +587,15 @@ pub(super) fn offline() -> Failure {
 }
 
 /// Fetches anew what is stored for this request, for nobody who waits.
-fn renew(shared: &Arc<Shared>, octets: &[u8], visitor: Visitor) -> Option<()> {
+fn renew(shared: &Arc<Shared>, octets: &[u8], form: Form, visitor: Visitor) -> Option<()> {
     let cache = shared.cache.as_ref()?;
     let request = request::interpret(parse_request(octets).ok()?).ok()?;
     let purpose = target::interpret(&request, None).ok()?;
     let Purpose::Resource(target) = purpose else {
         return None;
     };
+    // What is kept from the site in path form is kept from it now, too.
+    let target = Target { form, ..target };
     let url = target.url();
     let Role::Pilot(pilot) = cache.flights.join(&url) else {
         return None;
@@ -618,7 +625,7 @@ fn renew(shared: &Arc<Shared>, octets: &[u8], visitor: Visitor) -> Option<()> {
             fault: &fault,
             url: &url,
         };
-        if let Some(fresh) = visit.freshen(&entry, &fetched).ok()? {
+        if let Some(fresh) = visit.freshen(&entry, &request, &fetched).ok()? {
             pilot.land(fresh);
         }
         return Some(());
@@ -626,7 +633,7 @@ fn renew(shared: &Arc<Shared>, octets: &[u8], visitor: Visitor) -> Option<()> {
     let meta = cache.meta(&url, &request, &fetched, &head, &shared.pseudonym);
     match meta {
         Ok(meta) => filling::fill_unseen(shared, cache, fetched, meta, pilot),
-        Err(_) => cache.forget_unless_error(&url, &request, head.status),
+        Err(why) => cache.forget_replaced(&url, head.status, why),
     }
     Some(())
 }

@@ -121,17 +121,27 @@ fn tunnel<'a>(request: &Request<'a>) -> Result<Purpose<'a>, Refusal> {
     }
 }
 
+/// Whether it names a site at the beginning of its path.
+pub(super) fn is_path_form(request: &Request) -> bool {
+    let RequestTarget::Origin { path, .. } = request.target else {
+        return false;
+    };
+    path != b"/" && !path.starts_with(OWN_PATHS.as_bytes()) && is_site(first_segment(path))
+}
+
+fn first_segment(path: &[u8]) -> &[u8] {
+    let named = path.get(1..).unwrap_or_default();
+    let end = named.iter().position(|octet| *octet == b'/');
+    &named[..end.unwrap_or(named.len())]
+}
+
 /// `/example.com/path`. All sites share one origin in the browser that way, so this is fenced:
 /// see [`fence`].
 fn path_form<'a>(request: &Request<'a>, path: &'a [u8]) -> Result<Purpose<'a>, Refusal> {
-    let named = path.get(1..).unwrap_or_default();
-    let end = named.iter().position(|octet| *octet == b'/');
-    let host = &named[..end.unwrap_or(named.len())];
-    // The proxy's own pages have no dot or colon in front of their first slash.
-    let is_own = path == b"/" || path.starts_with(OWN_PATHS.as_bytes()) || !is_site(host);
-    if is_own {
+    if !is_path_form(request) {
         return Ok(Purpose::Own(Cow::Borrowed(request.head.target)));
     }
+    let host = first_segment(path);
     let authority = parse_authority(host)?;
     let rest = &request.head.target[1 + host.len()..];
     let path = match rest {

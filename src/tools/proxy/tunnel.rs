@@ -154,23 +154,42 @@ impl Tunnel {
         deadline: Instant,
     ) -> io::Result<Option<Ready>> {
         let mut fds = vec![PollFd::new(shared.cut.as_fd(), PollFlags::POLLIN)];
-        // Of an end of which nothing is wanted, poll would tell the hang-up again and again.
-        for (end, flags) in [(&self.client, of_client), (&self.origin, of_origin)] {
-            if !flags.is_empty() {
-                fds.push(PollFd::new(end.as_fd(), flags));
-            }
-        }
+        let client = watch(&mut fds, &self.client, of_client, &self.down);
+        let origin = watch(&mut fds, &self.origin, of_origin, &self.up);
         let wake = poll_until(&mut fds, Some(deadline))?;
         if shared.cut.is_cancelled() {
             return Err(ErrorKind::ConnectionAborted.into());
         }
-        let is_ready = |end: usize| fds.get(end).and_then(PollFd::any).unwrap_or(false);
-        let origin = if of_client.is_empty() { 1 } else { 2 };
+        let shown = |place: Option<usize>| {
+            let fd = place.and_then(|place| fds.get(place));
+            fd.and_then(PollFd::revents).unwrap_or(PollFlags::empty())
+        };
+        // An end that has said all it will can still be gone altogether.
+        let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+        let is_gone = |place, flags: PollFlags| flags.is_empty() && shown(place).intersects(gone);
+        if is_gone(client, of_client) || is_gone(origin, of_origin) {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
         Ok((wake != Wake::TimedOut).then(|| Ready {
-            client: !of_client.is_empty() && is_ready(1),
-            origin: !of_origin.is_empty() && is_ready(origin),
+            client: !shown(client).is_empty(),
+            origin: !shown(origin).is_empty(),
         }))
     }
+}
+
+/// Has poll look at an end; where among the others. One that is done both ways is left out: poll
+/// would tell so again and again.
+fn watch<'p>(
+    fds: &mut Vec<PollFd<'p>>,
+    end: &'p Peer,
+    flags: PollFlags,
+    to: &Flow,
+) -> Option<usize> {
+    if flags.is_empty() && to.is_closed {
+        return None;
+    }
+    fds.push(PollFd::new(end.as_fd(), flags));
+    Some(fds.len() - 1)
 }
 
 struct Ready {

@@ -46,6 +46,9 @@ pub(super) struct Origin {
     pub(super) buffer: Vec<u8>,
     /// It has carried a request before, so that the other side may just be closing it.
     pub(super) is_reused: bool,
+    /// Its origin takes whoever uses it for one client, as NTLM has it (RFC 4559): it is for that
+    /// client only.
+    pub(super) is_personal: bool,
 }
 
 /// Who wants to go there: what one client may reach another may not.
@@ -94,7 +97,7 @@ impl Upstream {
     }
 
     pub(super) fn keep(&self, mut origin: Origin, now: Instant) {
-        if !origin.buffer.is_empty() {
+        if !origin.buffer.is_empty() || origin.is_personal {
             return;
         }
         origin.buffer = Vec::new();
@@ -149,6 +152,7 @@ pub(super) fn connect(
         route,
         buffer,
         is_reused: false,
+        is_personal: false,
     })
 }
 

@@ -332,6 +332,9 @@ mod tests {
             fs::create_dir_all(path(name).parent().expect("a folder")).expect("room");
             fs::write(path(name), "mine").expect("room");
         }
+        let refused: Result<Store<()>, Error> = Store::open(folder.path(), OCTETS_MAX, MEMORY_MAX);
+        assert!(matches!(refused.err(), Some(Error::Occupied(_))));
+        fs::write(path("CACHEDIR.TAG"), TAG).expect("room");
         symlink("README.md", path("0/1").join(name)).expect("room");
         symlink("0", path("2")).expect("room");
         let ours = path("0/1").join(name.replace("-0123", "-1123"));
