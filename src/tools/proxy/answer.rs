@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::pages;
 use super::pages::error::ErrorAnswer;
 use super::rewrite::{
-    Framing, Persistence, line, write_framing, write_persistence, write_status_line,
+    Framing, Persistence, line, line_of, write_framing, write_persistence, write_status_line,
 };
 use super::shared::Shared;
 use super::tally::{Exchange, Outcome};
@@ -147,7 +147,7 @@ fn write_failure(out: &mut Vec<u8>, failure: &Failure) {
         error: failure.kind,
         details: (!failure.why.is_empty()).then_some(&failure.why),
     };
-    line(out, b"Proxy-Status", status.to_string().as_bytes());
+    line_of(out, "Proxy-Status", status);
     let challenge = b"Basic realm=\"nsh proxy\", charset=\"UTF-8\"";
     if failure.status == 407 {
         line(out, b"Proxy-Authenticate", challenge);

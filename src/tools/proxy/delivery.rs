@@ -10,8 +10,8 @@ use super::faults::{Fault, Pace};
 use super::fetch::Fetched;
 use super::relay::{Broken, Frames, Inflow, Patience, Relay};
 use super::rewrite::{
-    Framing, Persistence, ResponsePlan, end_to_end, line, write_fence, write_fenced, write_framing,
-    write_persistence, write_response, write_status_line, write_via,
+    Framing, Persistence, ResponsePlan, end_to_end, line, line_of, write_fence, write_fenced,
+    write_framing, write_persistence, write_response, write_status_line, write_via,
 };
 use super::store::Meta;
 use super::target::{Form, Target};
@@ -71,9 +71,10 @@ impl Turn<'_> {
         }
         match relayed {
             Ok(()) => Ok(self.after(persistence)),
-            Err(Broken::Invalid) if !self.is_answered => {
-                Err(Failure::invalid(&target.host, "its chunks are not valid"))
-            }
+            Err(Broken::Invalid) if !self.is_answered => Err(Failure::invalid(
+                &target.authority(),
+                "its chunks are not valid",
+            )),
             Err(broken) => Ok(self.broken(&broken, framing)),
         }
     }
@@ -175,7 +176,7 @@ impl Turn<'_> {
         if target.form == Form::Path {
             write_fence(self.out);
         }
-        line(self.out, b"Age", age.as_secs().to_string().as_bytes());
+        line_of(self.out, "Age", age.as_secs());
         if let Some(status) = &self.cache_status {
             line(self.out, b"Cache-Status", status.as_bytes());
         }

@@ -211,8 +211,11 @@ impl<'t> Turn<'t> {
             || !connect_port_permitted(port, &self.shared.rules.connect_ports)
         {
             return Err(Failure::denied(format!("No tunnel leads to port {port}"))
-                .why("Tunnels are for HTTPS; through others, mail could be sent in this proxy's name.")
-                .advice(format!("--connect-ports {port} permits it.")));
+                .why("Tunnels are for HTTPS: through others, anything could be sent in this proxy's name.")
+                .advice(match port {
+                    25 => "Port 25 is never permitted.".to_owned(),
+                    port => format!("--connect-ports 443,8443,{port} permits it."),
+                }));
         }
         if self.is_offline() {
             return Err(super::stored::offline());

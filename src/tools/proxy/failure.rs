@@ -63,12 +63,17 @@ impl Failure {
 
     /// Of the client's request.
     pub(super) fn refusal(refusal: Refusal) -> Failure {
-        Failure::new(
-            ErrorType::HttpRequestError,
-            "The request cannot be answered",
-        )
-        .with_status(refusal.status)
-        .why(sentence(refusal.why))
+        let headline = match refusal.status {
+            403 => "This is not allowed",
+            404 => "There is no such page here",
+            405 => "That method is not for this page",
+            408 => "The request took too long",
+            421 => "This is another server",
+            _ => "The request cannot be answered",
+        };
+        Failure::new(ErrorType::HttpRequestError, headline)
+            .with_status(refusal.status)
+            .why(sentence(refusal.why))
     }
 
     pub(super) fn denied(headline: impl Into<String>) -> Failure {

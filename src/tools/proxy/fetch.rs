@@ -46,7 +46,7 @@ pub(super) struct Fetched {
 impl Fetched {
     pub(super) fn parsed(&self) -> Result<ResponseHead<'_>, Failure> {
         let parsed = parse_response(&self.head);
-        parsed.map_err(|refusal| Failure::invalid(&self.origin.route.host, refusal.why))
+        parsed.map_err(|refusal| Failure::invalid(&self.origin.route.to_string(), refusal.why))
     }
 
     pub(super) fn from(&self) -> SocketAddr {
@@ -179,8 +179,8 @@ fn ask(
     let is_request_whole = exchange.is_request_whole;
     origin.is_personal |= is_personal(&question.request.head.fields, "authorization");
     let head = take_head(&mut origin.buffer, head);
-    let host = &origin.route.host;
-    let invalid = |why: &str| Failure::invalid(host, why);
+    let route = origin.route.to_string();
+    let invalid = |why: &str| Failure::invalid(&route, why);
     let parsed = parse_response(&head).map_err(|refusal| invalid(refusal.why))?;
     let method = question.request.head.method;
     let length = body_length(method, &parsed).map_err(|refusal| invalid(refusal.why))?;
@@ -412,7 +412,7 @@ impl Asking<'_> {
             match peer.receive(buffer, PIECE_OCTETS, deadline, &self.shared.cut) {
                 Ok(1..) => {}
                 Ok(_) if self.origin.buffer.is_empty() => {
-                    let failure = Failure::closed(&self.origin.route.host);
+                    let failure = Failure::closed(&self.origin.route.to_string());
                     return Err(Trouble::Stale(failure));
                 }
                 Ok(_) => return Err(self.invalid("it ends within the header section")),
@@ -435,7 +435,10 @@ impl Asking<'_> {
             && (status != 100 || self.question.request.expects_continue);
         let parsed = parse_response(&head);
         let parsed = parsed.map_err(|refusal| {
-            Trouble::Final(Failure::invalid(&self.origin.route.host, refusal.why))
+            Trouble::Final(Failure::invalid(
+                &self.origin.route.to_string(),
+                refusal.why,
+            ))
         })?;
         if is_known {
             let mut interim = Vec::new();
@@ -457,7 +460,7 @@ impl Asking<'_> {
             414 => "its status line is too long",
             _ => refusal.why,
         };
-        let mut failure = Failure::invalid(&self.origin.route.host, why);
+        let mut failure = Failure::invalid(&self.origin.route.to_string(), why);
         if refusal.status == 431 {
             failure.kind = ErrorType::HttpResponseHeaderSectionSize;
         }
@@ -465,16 +468,15 @@ impl Asking<'_> {
     }
 
     fn invalid(&self, why: &str) -> Trouble {
-        Trouble::Final(Failure::invalid(&self.origin.route.host, why))
+        Trouble::Final(Failure::invalid(&self.origin.route.to_string(), why))
     }
 
     fn silent(&self) -> Trouble {
         let seconds = self.shared.limits.answer_time.as_secs_f64();
-        Trouble::Final(Failure::silent(&self.origin.route.host, seconds))
+        Trouble::Final(Failure::silent(&self.origin.route.to_string(), seconds))
     }
 
     fn broken(&self, error: &net::Error) -> Failure {
-        let host = &self.origin.route.host;
-        Failure::broken(host, error)
+        Failure::broken(&self.origin.route.to_string(), error)
     }
 }

@@ -14,7 +14,6 @@ use super::cache::{Cache, Prepared, Stored};
 use super::delivery::{Begun, persists_response};
 use super::exchange::{After, Turn};
 use super::failure::Failure;
-use super::faults::Fault;
 use super::fetch::Fetched;
 use super::flight::{Arriving, Passenger, Pilot, Stage};
 use super::partial;
@@ -44,21 +43,11 @@ pub(super) fn fill(
     cache: &Cache,
     fetched: Fetched,
     meta: Meta,
+    writer: Writer<Prepared>,
     pilot: Option<Pilot>,
     target: &Target,
-    fault: &Fault,
 ) -> Result<After, Failure> {
-    // A limited rate is kept by the relay.
     let announced = announced(&fetched);
-    let writer = match fault.rate {
-        None => cache.store.write(meta.clone(), announced),
-        Some(_) => None,
-    };
-    let Some(writer) = writer else {
-        drop(pilot);
-        cache.mark_unshared(&meta.url, clock::now());
-        return turn.deliver(fetched, target, fault);
-    };
     let complete = partial::complete_length(&meta, &fetched);
     begin(cache, pilot.as_ref(), &writer, &meta, announced);
     let begun = turn.begin_answer(&fetched, target)?;
@@ -211,7 +200,7 @@ pub(super) fn fill_unseen(
     shared.tally.count_fetched(filling.length);
 }
 
-fn announced(fetched: &Fetched) -> Option<u64> {
+pub(super) fn announced(fetched: &Fetched) -> Option<u64> {
     match fetched.length {
         response::BodyLength::Octets(octets) => Some(octets),
         response::BodyLength::Chunked | response::BodyLength::UntilClose => None,

@@ -215,10 +215,22 @@ impl Proxy {
             self.shared.lobby.watch_listener();
             self.shared.upstream.forget_old(now);
             self.shared.tally.flush(now);
+            self.tell_trouble(context);
             if now >= bucket_ends {
                 self.shared.tally.close_bucket();
                 bucket_ends += BUCKET_SPAN;
             }
+        }
+    }
+
+    /// Each pause of the cache once.
+    fn tell_trouble(&self, context: &Context) {
+        if let Some(cache) = &self.shared.cache
+            && let Some(why) = cache.store.take_trouble()
+        {
+            let folder = cache.folder().display();
+            let text = format!("nothing is stored in {folder} for 30 s: {why}");
+            context.out.warn(text);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Messages written anew: what one side said of the resource goes on to the other side, and what
 //! it said of its connection to us does not (RFC 9110 section 7.6).
 
+use std::fmt::Display;
+use std::io::Write;
 use std::net::IpAddr;
 
 use super::target::{Form, Target};
@@ -151,7 +153,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, request: &Request, plan: &Request
         line(out, name.as_bytes(), value.as_bytes());
     }
     if let Some(hops) = plan.max_forwards {
-        line(out, b"Max-Forwards", hops.to_string().as_bytes());
+        line_of(out, "Max-Forwards", hops);
     }
     if let Some(authorization) = plan.parent_authorization {
         line(out, b"Proxy-Authorization", authorization.as_bytes());
@@ -174,7 +176,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, request: &Request, plan: &Request
     write_via(out, head.version, plan.pseudonym);
     write_forwarded(out, plan);
     match request.body {
-        BodyLength::Octets(octets) => line(out, b"Content-Length", octets.to_string().as_bytes()),
+        BodyLength::Octets(octets) => line_of(out, "Content-Length", octets),
         BodyLength::Chunked => line(out, b"Transfer-Encoding", b"chunked"),
         // Methods that usually have a body say that there is none (RFC 9110 section 8.6).
         BodyLength::None if head.fields.first("content-length").is_some() => {
@@ -219,7 +221,7 @@ fn write_forwarded(out: &mut Vec<u8>, plan: &RequestPlan) {
         line(out, b"Forwarded", value.as_bytes());
     }
     if matches!(plan.forwarded, Some(Forwarded::X | Forwarded::Both)) {
-        line(out, b"X-Forwarded-For", client.to_string().as_bytes());
+        line_of(out, "X-Forwarded-For", client);
     }
 }
 
@@ -273,7 +275,7 @@ pub(super) fn write_response(out: &mut Vec<u8>, head: &ResponseHead, plan: &Resp
 }
 
 pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
-    out.extend_from_slice(format!("HTTP/1.1 {status} ").as_bytes());
+    let _ = write!(out, "HTTP/1.1 {status} ");
     out.extend_from_slice(reason);
     out.extend_from_slice(b"\r\n");
 }
@@ -338,7 +340,7 @@ fn path_form(location: &[u8], target: &Target) -> Vec<u8> {
 
 pub(super) fn write_framing(out: &mut Vec<u8>, fields: &Fields, framing: Framing) {
     match framing {
-        Framing::Octets(octets) => line(out, b"Content-Length", octets.to_string().as_bytes()),
+        Framing::Octets(octets) => line_of(out, "Content-Length", octets),
         Framing::Chunked => line(out, b"Transfer-Encoding", b"chunked"),
         Framing::UntilClose | Framing::Nothing => {}
         Framing::None => {
@@ -378,6 +380,11 @@ pub(super) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The same for what is put together, without a copy of it. Writing to memory does not fail.
+pub(super) fn line_of(out: &mut Vec<u8>, name: &str, value: impl Display) {
+    let _ = write!(out, "{name}: {value}\r\n");
 }
 
 /// A trailer field may not change how the message is framed, routed or read (RFC 9110 section

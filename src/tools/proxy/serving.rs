@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::faults::{Fault, Pace};
 use super::partial;
 use super::rewrite::{
-    Framing, line, write_fenced, write_framing, write_persistence, write_status_line,
+    Framing, line, line_of, write_fenced, write_framing, write_persistence, write_status_line,
 };
 use super::store::Body;
 use super::tally::Outcome;
@@ -82,18 +82,14 @@ pub(super) fn serve(
     let persistence = turn.persistence_with(framing);
     turn.out.clear();
     write_head(turn, cache, entry, complete, target, &part);
-    line(
-        turn.out,
-        b"Age",
-        served.age.as_secs().to_string().as_bytes(),
-    );
+    line_of(turn.out, "Age", served.age.as_secs());
     let status = CacheStatus {
         by: NAME,
         outcome: served.status,
         ttl: Some(served.ttl),
         detail: served.detail,
     };
-    line(turn.out, b"Cache-Status", status.to_string().as_bytes());
+    line_of(turn.out, "Cache-Status", status);
     write_framing(turn.out, &Fields::default(), framing);
     write_persistence(turn.out, persistence);
     turn.out.extend_from_slice(b"\r\n");

@@ -45,14 +45,16 @@ pub(super) fn answer(
         turn.cache_status = Some(forwarded(reason, None, false, false));
         return Ok(None);
     }
-    let url = turn.note.url.clone();
+    let url = std::mem::take(&mut turn.note.url);
     let visit = Visit {
         cache,
         target,
         fault,
         url: &url,
     };
-    visit.answer(turn)
+    let answered = visit.answer(turn);
+    turn.note.url = url;
+    answered
 }
 
 /// Why the cache has nothing to do with a request.
@@ -423,16 +425,7 @@ impl Visit<'_> {
         match meta {
             // A part does not take the place of a whole.
             Ok(meta) if meta.part.is_none() || !self.has_whole(turn) => {
-                turn.cache_status = Some(forwarded(reason, status, true, false));
-                filling::fill(
-                    turn,
-                    self.cache,
-                    fetched,
-                    meta,
-                    pilot,
-                    self.target,
-                    self.fault,
-                )
+                self.keep(turn, fetched, meta, reason, pilot)
             }
             Ok(_) => {
                 turn.cache_status = Some(forwarded(reason, status, false, false));
@@ -450,6 +443,31 @@ impl Visit<'_> {
                 turn.deliver(fetched, self.target, self.fault)
             }
         }
+    }
+
+    /// Stores an answer on its way to the client.
+    fn keep(
+        &self,
+        turn: &mut Turn,
+        fetched: Fetched,
+        meta: Meta,
+        reason: ForwardReason,
+        pilot: Option<Pilot>,
+    ) -> Result<After, Failure> {
+        // A limited rate is kept by the relay, which does not store.
+        let announced = filling::announced(&fetched);
+        let writer = match self.fault.rate {
+            None => self.cache.store.write(meta.clone(), announced),
+            Some(_) => None,
+        };
+        let told = forwarded(reason, Some(fetched.status), writer.is_some(), false);
+        turn.cache_status = Some(told);
+        let Some(writer) = writer else {
+            drop(pilot);
+            self.cache.mark_unshared(self.url, clock::now());
+            return turn.deliver(fetched, self.target, self.fault);
+        };
+        filling::fill(turn, self.cache, fetched, meta, writer, pilot, self.target)
     }
 
     fn has_whole(&self, turn: &Turn) -> bool {
@@ -580,7 +598,7 @@ fn nothing_stored() -> Failure {
 
 /// Nothing is asked of anybody.
 pub(super) fn offline() -> Failure {
-    Failure::new(ErrorType::HttpRequestDenied, "Nothing is stored for this")
+    Failure::new(ErrorType::HttpRequestDenied, "The proxy is offline")
         .with_status(504)
         .why("The proxy was started with --offline, and answers from its cache alone.")
         .advice("Start it without --offline to fetch it.")

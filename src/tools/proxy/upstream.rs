@@ -1,6 +1,7 @@
 //! Connections to origins, and to the proxy that is asked instead of them.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,6 +37,12 @@ const PARENT_HEAD_OCTETS_MAX: usize = 16 << 10;
 pub(super) struct Route {
     pub(super) host: String,
     pub(super) port: u16,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&authority(&self.host, self.port))
+    }
 }
 
 /// A connection that requests can go over.

@@ -145,6 +145,11 @@ impl<T> Store<T> {
         (!slot.is_gone()).then_some(fresh)
     }
 
+    /// Why the disk did not take something since this was asked last.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        self.0.take_trouble()
+    }
+
     pub(crate) fn remove(&self, entry: &Entry<T>) {
         self.0.remove(&entry.slot);
     }

@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::file::{Fault, Tail};
 use super::folder::{Folder, Name};
 use super::index::{Index, Slot};
-use crate::clock;
+use crate::{cause, clock};
 
 /// A disk that is full or fails does not get better at once, and trying costs time.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -26,6 +26,8 @@ pub(super) struct Shared<T> {
     /// The next one.
     pub(super) serial: AtomicU64,
     pub(super) paused_until: Mutex<Option<Instant>>,
+    /// Why, until somebody has asked.
+    trouble: Mutex<Option<String>>,
 }
 
 impl<T> Shared<T> {
@@ -44,6 +46,7 @@ impl<T> Shared<T> {
             growing: AtomicU64::new(0),
             serial: AtomicU64::new(serial),
             paused_until: Mutex::new(None),
+            trouble: Mutex::new(None),
         }
     }
 
@@ -140,10 +143,15 @@ impl<T> Shared<T> {
     /// The disk is full, or fails.
     pub(super) fn fail(&self, error: &io::Error) {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
+        *locked(&self.trouble) = Some(cause::of(error));
         *locked(&self.paused_until) = Some(clock::now() + PAUSE);
         if matches!(error.kind(), StorageFull | QuotaExceeded) {
             self.change(|index| index.shrink(index.octets - index.octets / RELIEF_SHARE));
         }
+    }
+
+    pub(super) fn take_trouble(&self) -> Option<String> {
+        locked(&self.trouble).take()
     }
 
     pub(super) fn is_paused(&self) -> bool {
