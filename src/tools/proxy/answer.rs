@@ -1,6 +1,7 @@
 //! The proxy's own answers: its pages, and why there is no other answer.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use super::client::Client;
@@ -47,7 +48,8 @@ impl Answer {
     pub(super) fn page(html: String) -> Answer {
         Answer::new("text/html; charset=utf-8", html)
             .with_field("Content-Security-Policy", pages::CONTENT_SECURITY_POLICY)
-            .with_field("Referrer-Policy", "no-referrer")
+            // With no-referrer, the page's own forms would say that they come from nowhere.
+            .with_field("Referrer-Policy", "same-origin")
     }
 }
 
@@ -70,26 +72,7 @@ pub(super) fn refuse(
     }
     let stall = shared.limits.stall;
     let sent = client.peer.send_all(out, stall, &shared.cut);
-    shared.tally.count_error(failure.kind);
-    let (method, url, version) = first_line(start);
-    let exchange = Exchange {
-        client: client.address(),
-        method,
-        url,
-        status: failure.status,
-        reason: reason(failure.status),
-        cache: Outcome::Own,
-        octets: body.len() as u64,
-        milliseconds: 0.0,
-        origin: None,
-        error: Some(failure.kind.name()),
-        host: "".into(),
-        version,
-        user: None,
-        referer: None,
-        user_agent: None,
-    };
-    shared.tally.record(&exchange, clock::now());
+    record_refusal(shared, client.address(), &failure, start, body.len());
     match sent {
         Ok(()) => After::Linger,
         Err(_) => After::Close,
@@ -117,7 +100,7 @@ fn first_line(start: &[u8]) -> (Cow<'_, str>, Cow<'_, str>, Version) {
 }
 
 /// Tells a client that nothing is heard from it; what does not fit is lost.
-pub(super) fn turn_away(peer: &Peer, failure: &Failure, out: &mut Vec<u8>) {
+pub(super) fn turn_away(peer: &Peer, failure: &Failure, shared: &Shared, out: &mut Vec<u8>) {
     let (media_type, body) = page(failure, &Fields::default());
     out.clear();
     write_failure(out, failure);
@@ -125,6 +108,37 @@ pub(super) fn turn_away(peer: &Peer, failure: &Failure, out: &mut Vec<u8>) {
     write_own_fields(out, media_type, framing, Persistence::Closes);
     out.extend_from_slice(body.as_bytes());
     let _ = peer.send_now(out);
+    record_refusal(
+        shared,
+        peer.address.ip().to_canonical(),
+        failure,
+        b"",
+        body.len(),
+    );
+}
+
+/// Of a request that begins so.
+fn record_refusal(shared: &Shared, client: IpAddr, failure: &Failure, start: &[u8], octets: usize) {
+    shared.tally.count_error(failure.kind);
+    let (method, url, version) = first_line(start);
+    let exchange = Exchange {
+        client,
+        method,
+        url,
+        status: failure.status,
+        reason: reason(failure.status),
+        cache: Outcome::Own,
+        octets: octets as u64,
+        milliseconds: 0.0,
+        origin: None,
+        error: Some(failure.kind.name()),
+        host: "".into(),
+        version,
+        user: None,
+        referer: None,
+        user_agent: None,
+    };
+    shared.tally.record(&exchange, clock::now());
 }
 
 fn page(failure: &Failure, fields: &Fields) -> (&'static str, String) {

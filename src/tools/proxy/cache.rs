@@ -23,7 +23,7 @@ use crate::http::caching::storing::{Asked, Why, may_store};
 use crate::http::caching::vary;
 use crate::http::head::{Field, Fields, ResponseHead};
 use crate::http::request::{BodyLength, Request};
-use crate::tool::Error;
+use crate::tool::{Context, Error};
 
 /// Of small bodies that are kept in memory beside the disk.
 const MEMORY_OCTETS_MAX: u64 = 16 << 20;
@@ -79,19 +79,25 @@ pub(super) enum Found {
 }
 
 impl Cache {
-    pub(super) fn open(arguments: &Arguments) -> Result<Option<Cache>, Error> {
+    pub(super) fn open(context: &Context, arguments: &Arguments) -> Result<Option<Cache>, Error> {
         if arguments.no_cache {
             return Ok(None);
         }
         let folder = folder(arguments)?;
-        let store = Store::open(&folder, arguments.cache_size, MEMORY_OCTETS_MAX);
-        let store = store.map_err(|error| {
-            let hint = match error {
-                StoreError::InUse(_) => "; --cache DIR takes another folder, --no-cache none",
-                _ => "; --cache DIR takes another folder",
-            };
-            Error::Unavailable(format!("{error}{hint}"))
-        })?;
+        let store = match Store::open(&folder, arguments.cache_size, MEMORY_OCTETS_MAX) {
+            Ok(store) => store,
+            // Nobody has asked for that one.
+            Err(error @ StoreError::InUse(_)) if arguments.cache.is_none() => {
+                let text = format!("{error}; this one keeps nothing (--cache DIR takes another)");
+                context.out.notice(text);
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(Error::Unavailable(format!(
+                    "{error}; --cache DIR takes another folder, --no-cache none"
+                )));
+            }
+        };
         Ok(Some(Cache {
             store,
             folder,

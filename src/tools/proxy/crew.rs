@@ -129,7 +129,7 @@ impl Crew {
                 .advice("--allow permits more."),
         };
         shared.tally.count_refused();
-        turn_away(&peer, &refusal, &mut scratch.out);
+        turn_away(&peer, &refusal, shared, &mut scratch.out);
         peer.finish_sending();
         // What it has sent already must not make its system throw the answer away.
         let _ = peer.receive_now(&mut scratch.head, KEPT_OCTETS_MAX);
@@ -207,7 +207,8 @@ impl Crew {
             if let Guest::Client(client) = guest
                 && client.is_in_head()
             {
-                turn_away(&client.peer, &Failure::refusal(TOO_SLOW), &mut Vec::new());
+                let refusal = Failure::refusal(TOO_SLOW);
+                turn_away(&client.peer, &refusal, &self.shared, &mut Vec::new());
                 client.peer.finish_sending();
             }
         }

@@ -10,11 +10,11 @@ use super::faults::{Fault, Pace};
 use super::fetch::Fetched;
 use super::relay::{Broken, Frames, Inflow, Patience, Relay};
 use super::rewrite::{
-    Framing, Persistence, ResponsePlan, end_to_end, line, line_of, write_fence, write_fenced,
+    Framing, Persistence, ResponsePlan, end_to_end, line, line_of, write_fence, write_field,
     write_framing, write_persistence, write_response, write_status_line, write_via,
 };
 use super::store::Meta;
-use super::target::{Form, Target};
+use super::target::Target;
 use super::upstream::{Origin, with_port};
 use crate::http::body::Remaining;
 use crate::http::caching::cache_status::ErrorType;
@@ -139,7 +139,7 @@ impl Turn<'_> {
             pseudonym: &self.shared.pseudonym,
             framing,
             persistence,
-            path_form: (target.form == Form::Path).then_some(target),
+            target,
             cache_status: self.cache_status.as_deref(),
             date: &date,
         };
@@ -168,14 +168,9 @@ impl Turn<'_> {
         write_status_line(self.out, meta.status, meta.reason.as_bytes());
         let fields = fields_of(meta);
         for field in fields.0.iter().filter(|field| !is_age(field)) {
-            match target.form {
-                Form::Path => write_fenced(self.out, field, target),
-                Form::Absolute | Form::Reverse => line(self.out, field.name, field.value),
-            }
+            write_field(self.out, field, target);
         }
-        if target.form == Form::Path {
-            write_fence(self.out);
-        }
+        write_fence(self.out, target);
         line_of(self.out, "Age", age.as_secs());
         if let Some(status) = &self.cache_status {
             line(self.out, b"Cache-Status", status.as_bytes());

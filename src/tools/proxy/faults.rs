@@ -72,7 +72,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// The first rule of each kind that is for this host counts.
+    /// The first rule of each kind that is for this host counts, and else the first for all.
     pub(crate) fn for_host(&self, host: &str) -> Fault {
         Fault {
             delay: first(&self.delays, host),
@@ -82,12 +82,15 @@ impl Faults {
     }
 }
 
+/// A rule for some hosts counts before one for all of them.
 fn first<T: Copy>(rules: &[Rule<T>], host: &str) -> Option<T> {
     let is_for = |rule: &&Rule<T>| {
         let hosts = rule.hosts.as_ref();
-        hosts.is_none_or(|hosts| hosts.matches_host(host))
+        hosts.is_some_and(|hosts| hosts.matches_host(host))
     };
-    rules.iter().find(is_for).map(|rule| rule.value)
+    let particular = rules.iter().find(is_for);
+    let general = || rules.iter().find(|rule| rule.hosts.is_none());
+    particular.or_else(general).map(|rule| rule.value)
 }
 
 /// What happens to an exchange with one host.
@@ -195,7 +198,7 @@ mod tests {
         check(&rules, "10.1.1.1", Some(6));
         check(&rules, "example", Some(2000));
         check(&["a.example=1s"], "b.example", None);
-        check(&["1s", "a.example=2s"], "a.example", Some(1000));
+        check(&["1s", "a.example=2s"], "a.example", Some(2000));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Proxy {
         let credentials = password(context, &arguments)?;
         let rules = rules(&arguments, credentials)?;
         let tally = Tally::new(log(context, &arguments)?);
-        let cache = Cache::open(&arguments)?;
+        let cache = Cache::open(context, &arguments)?;
         let wanted = SocketAddr::new(arguments.bind, arguments.port);
         let listener =
             tcp::listen(wanted).map_err(|error| context.with_neighbour(error, wanted))?;

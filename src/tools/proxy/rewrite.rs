@@ -230,9 +230,7 @@ pub(super) struct ResponsePlan<'a> {
     pub(super) pseudonym: &'a Pseudonym,
     pub(super) framing: Framing,
     pub(super) persistence: Persistence,
-    /// Of a path form request: the target, to which Location may be relative.
-    pub(super) path_form: Option<&'a Target<'a>>,
-    /// Of a reverse proxy: how the client calls it, instead of the origin's own name.
+    pub(super) target: &'a Target<'a>,
     pub(super) cache_status: Option<&'a str>,
     /// The response came without one (RFC 9110 section 6.6.1).
     pub(super) date: &'a str,
@@ -282,27 +280,36 @@ pub(super) fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 
 fn write_response_fields(out: &mut Vec<u8>, fields: &Fields, plan: &ResponsePlan) {
     for field in end_to_end(fields) {
-        match plan.path_form {
-            Some(target) => write_fenced(out, field, target),
-            None => line(out, field.name, field.value),
-        }
+        write_field(out, field, plan.target);
     }
-    if plan.path_form.is_some() {
-        write_fence(out);
+    write_fence(out, plan.target);
+}
+
+/// In path form: the page runs in an origin of its own, which sees nothing of the other sites
+/// that are read so.
+pub(super) fn write_fence(out: &mut Vec<u8>, target: &Target) {
+    if target.form == Form::Path {
+        let policy = b"sandbox allow-scripts allow-forms";
+        line(out, b"Content-Security-Policy", policy);
+        line(out, b"Referrer-Policy", b"no-referrer");
     }
 }
 
-/// The page runs in an origin of its own, which sees nothing of the other sites that are read in
-/// path form.
-pub(super) fn write_fence(out: &mut Vec<u8>) {
-    let policy = b"sandbox allow-scripts allow-forms";
-    line(out, b"Content-Security-Policy", policy);
-    line(out, b"Referrer-Policy", b"no-referrer");
+/// A field of an answer, as its client has to have it.
+pub(super) fn write_field(out: &mut Vec<u8>, field: &Field, target: &Target) {
+    let is = |other: &[u8]| field.name.eq_ignore_ascii_case(other);
+    let is_location = is(b"location") || is(b"content-location");
+    match target.form {
+        Form::Absolute => line(out, field.name, field.value),
+        Form::Reverse if is_location => line(out, field.name, within(field.value, target)),
+        Form::Reverse => line(out, field.name, field.value),
+        Form::Path if is_location => line(out, field.name, &path_form(field.value, target)),
+        Form::Path => write_fenced(out, field),
+    }
 }
 
-/// A field of an answer in path form: links within the site stay in that form, and what a
-/// browser would keep for the site, or give its pages rights over, is left out.
-pub(super) fn write_fenced(out: &mut Vec<u8>, field: &Field, target: &Target) {
+/// What a browser would keep for the site, or give its pages rights over, is left out.
+fn write_fenced(out: &mut Vec<u8>, field: &Field) {
     const LEFT_OUT: [&[u8]; 6] = [
         b"set-cookie",
         b"referrer-policy",
@@ -311,14 +318,24 @@ pub(super) fn write_fenced(out: &mut Vec<u8>, field: &Field, target: &Target) {
         b"clear-site-data",
         b"access-control-allow-origin",
     ];
-    let is = |other: &[u8]| field.name.eq_ignore_ascii_case(other);
-    if LEFT_OUT.iter().any(|name| is(name)) {
-        return;
+    let is = |other: &&[u8]| field.name.eq_ignore_ascii_case(other);
+    if !LEFT_OUT.iter().any(is) {
+        line(out, field.name, field.value);
     }
-    if is(b"location") || is(b"content-location") {
-        return line(out, field.name, &path_form(field.value, target));
+}
+
+/// A link to the site itself without its own name, which the clients of a reverse proxy do not
+/// use.
+fn within<'l>(location: &'l [u8], target: &Target) -> &'l [u8] {
+    let origin = format!("http://{}", target.authority());
+    match location.split_at_checked(origin.len()) {
+        Some((start, path)) if start.eq_ignore_ascii_case(origin.as_bytes()) => match path {
+            [b'/', ..] => path,
+            [] => b"/",
+            _ => location,
+        },
+        _ => location,
     }
-    line(out, field.name, field.value);
 }
 
 /// `http://example.com/a` and `/a` as `/example.com/a`; what is relative to the page, or https,

@@ -15,7 +15,8 @@ use super::failure::Failure;
 use super::faults::{Fault, Pace};
 use super::partial;
 use super::rewrite::{
-    Framing, line, line_of, write_fenced, write_framing, write_persistence, write_status_line,
+    Framing, line, line_of, write_fence, write_field, write_framing, write_persistence,
+    write_status_line,
 };
 use super::store::Body;
 use super::tally::Outcome;
@@ -157,7 +158,6 @@ fn write_head(
     target: &Target,
     part: &Part,
 ) {
-    let is_fenced = target.form == Form::Path;
     turn.note.status = match part {
         Part::Whole => entry.meta.status,
         Part::Range(_) => 206,
@@ -166,7 +166,10 @@ fn write_head(
     };
     let status = turn.note.status;
     let out = &mut *turn.out;
-    if let (Part::Whole, false) = (part, is_fenced) {
+    // Whatever leads elsewhere reads otherwise in the other forms.
+    let is_as_stored =
+        target.form == Form::Absolute || (target.form == Form::Reverse && entry.meta.status == 200);
+    if let (Part::Whole, true) = (part, is_as_stored) {
         out.extend_from_slice(&cache.prepared(entry).head);
         return;
     }
@@ -176,15 +179,12 @@ fn write_head(
     }
     let fields = fields_of(&entry.meta);
     for field in fields.0.iter().filter(|field| !is_age(field)) {
-        match (part, is_fenced) {
-            (Part::NotModified | Part::Unsatisfiable, _) if describes_content(field) => {}
-            (_, true) => write_fenced(out, field, target),
-            (_, false) => line(out, field.name, field.value),
+        let is_left_out = matches!(part, Part::NotModified | Part::Unsatisfiable);
+        if !(is_left_out && describes_content(field)) {
+            write_field(out, field, target);
         }
     }
-    if is_fenced {
-        super::rewrite::write_fence(out);
-    }
+    write_fence(out, target);
     match part {
         Part::Range(range) => {
             let value = range::content_range(range, complete);
