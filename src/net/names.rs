@@ -32,7 +32,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             names_max: 1024,
-            lookups_max: 16,
+            lookups_max: 64,
             found_for: Duration::from_secs(60),
             // What was just mistyped or unplugged is soon asked for again.
             not_found_for: Duration::from_secs(5),

@@ -77,6 +77,20 @@ pub(crate) enum Why {
     Useless,
 }
 
+impl Why {
+    /// It says nothing about the response.
+    pub(crate) fn is_of_request(self) -> bool {
+        matches!(
+            self,
+            Why::Method
+                | Why::RequestBody
+                | Why::RoutingField(_)
+                | Why::RequestNoStore
+                | Why::Authorization
+        )
+    }
+}
+
 pub(crate) fn may_store(
     asked: &Asked,
     status: u16,

@@ -29,13 +29,14 @@ impl Denied {
         self.0.iter().any(|pattern| pattern.matches_host(host))
     }
 
-    /// One of those that it resolved to.
+    /// Where a name leads decides, too.
     pub(crate) fn has_networks(&self) -> bool {
         self.0
             .iter()
             .any(|pattern| matches!(pattern, HostPattern::Network(_)))
     }
 
+    /// One of those that it resolved to.
     pub(crate) fn denies_address(&self, address: IpAddr) -> bool {
         let mut patterns = self.0.iter();
         patterns.any(|pattern| pattern.matches_address(address))

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -58,6 +58,8 @@ pub(super) struct Cache {
     /// Why the last answer for a URL was not stored, and when that was.
     refused: Mutex<HashMap<String, (Why, SystemTime)>>,
     in_background: AtomicUsize,
+    /// Octets in files that are not going to be stored.
+    pub(super) borrowed: AtomicU64,
 }
 
 /// When what was stored has been made invalid: an answer to an older request is not stored after
@@ -108,6 +110,7 @@ impl Cache {
             changes: Mutex::default(),
             refused: Mutex::default(),
             in_background: AtomicUsize::new(0),
+            borrowed: AtomicU64::new(0),
         }))
     }
 
@@ -317,19 +320,8 @@ impl Cache {
     /// is private from now on, nor that which is gone. What only this one client was told, or
     /// what only its request forbade to store, says nothing about what is stored.
     pub(super) fn forget_replaced(&self, url: &str, status: u16, why: Why) {
-        let is_replaced = match why {
-            Why::NoStore | Why::Private | Why::VaryAny | Why::VaryUnusable | Why::SetCookie => true,
-            Why::NotUnderstood(_) | Why::NoCache | Why::Useless | Why::StatusNeedsFreshness(_) => {
-                true
-            }
-            Why::Method
-            | Why::RequestBody
-            | Why::RoutingField(_)
-            | Why::RequestNoStore
-            | Why::Status(_)
-            | Why::Authorization
-            | Why::ContentRange => false,
-        };
+        let is_replaced =
+            !why.is_of_request() && !matches!(why, Why::Status(_) | Why::ContentRange);
         let is_final = matches!(status, 200..206 | 300..304 | 307 | 308 | 404 | 410);
         if is_replaced && is_final {
             self.remove(url);
@@ -409,7 +401,8 @@ fn stored_fields(
 ) -> Vec<(Vec<u8>, Vec<u8>)> {
     let kept = |field: &&Field| {
         let is = |name: &[u8]| field.name.eq_ignore_ascii_case(name);
-        !is(b"cache-status") && !is(b"proxy-status")
+        // A cookie is for the client that it was sent to.
+        !is(b"cache-status") && !is(b"proxy-status") && !is(b"set-cookie")
     };
     let owned = |field: &Field| (field.name.to_vec(), field.value.to_vec());
     let mut fields: Vec<_> = end_to_end(&head.fields).filter(kept).map(owned).collect();

@@ -99,6 +99,7 @@ impl Crew {
                 Visit::Guest(Guest::Tunnel(tunnel)) => tunnel.run(&self.shared),
                 Visit::Nothing | Visit::Closed => {}
             }
+            scratch.head.shrink_to(KEPT_OCTETS_MAX);
             scratch.out.shrink_to(KEPT_OCTETS_MAX);
             if self.idle.fetch_add(1, Ordering::SeqCst) >= IDLE_MAX {
                 self.idle.fetch_sub(1, Ordering::SeqCst);
@@ -132,6 +133,7 @@ impl Crew {
         turn_away(&peer, &refusal, shared, &mut scratch.out);
         peer.finish_sending();
         // What it has sent already must not make its system throw the answer away.
+        scratch.head.clear();
         let _ = peer.receive_now(&mut scratch.head, KEPT_OCTETS_MAX);
     }
 
@@ -197,6 +199,13 @@ impl Crew {
     fn part(&self, mut client: Client) {
         if let Some(origin) = client.origin.take() {
             self.shared.upstream.keep(origin, clock::now());
+        }
+    }
+
+    /// Somebody waits for visitors, whatever has become of the others.
+    pub(super) fn look_after(self: &Arc<Self>) {
+        if self.idle.load(Ordering::SeqCst) == 0 {
+            let _ = self.hire();
         }
     }
 

@@ -262,7 +262,7 @@ pub(super) fn persists(version: Version, fields: &Fields) -> bool {
     };
     match version {
         Version::Http11 => !says(b"close"),
-        Version::Http10 => says(b"keep-alive"),
+        Version::Http10 => says(b"keep-alive") && !says(b"close"),
     }
 }
 

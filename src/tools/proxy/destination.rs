@@ -212,6 +212,15 @@ impl PortRange {
     }
 }
 
+/// Servers that speak first, or take each line for a command of theirs, could be made to obey a
+/// plain request.
+pub(crate) fn is_barred_port(port: u16) -> bool {
+    matches!(
+        port,
+        21 | 22 | 23 | 25 | 110 | 119 | 143 | 465 | 587 | 993 | 995 | 6379 | 11211
+    )
+}
+
 /// Port 25 never is, and mail submission only where it is listed by itself rather than within a
 /// range.
 pub(crate) fn connect_port_permitted(port: u16, allowed: &[PortRange]) -> bool {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::answer::{Answer, refuse};
 use super::client::Client;
-use super::destination::connect_port_permitted;
+use super::destination::{connect_port_permitted, is_barred_port};
 use super::failure::Failure;
 use super::faults::Fault;
 use super::fetch::{Fetched, Question, fetch};
@@ -60,6 +60,38 @@ pub(super) struct Turn<'t> {
     pub(super) note: Note,
 }
 
+fn is_asked_as_proxy(request: &Request) -> bool {
+    matches!(
+        request.target,
+        RequestTarget::Absolute { .. } | RequestTarget::Authority
+    )
+}
+
+/// RFC 9110 section 11, as a proxy and as the web server that it is for other requests: whether
+/// the client has said who it is, where it has to.
+fn authenticate(shared: &Shared, request: &Request, purpose: &Purpose) -> Result<bool, Failure> {
+    let Some(credentials) = &shared.rules.credentials else {
+        return Ok(false);
+    };
+    // Browsers set themselves up before they can say who asks.
+    if matches!(purpose, Purpose::Own(path) if super::own::is_configuration(path)) {
+        return Ok(false);
+    }
+    let (names, status) = match is_asked_as_proxy(request) {
+        true => (&["proxy-authorization"][..], 407),
+        false => (&["authorization", "proxy-authorization"][..], 401),
+    };
+    let given = |name: &&str| credentials.match_field(request.head.fields.first(name));
+    if names.iter().any(given) {
+        return Ok(true);
+    }
+    Err(
+        Failure::denied("This proxy wants a user name and a password")
+            .with_status(status)
+            .advice("Enter them where the proxy is set."),
+    )
+}
+
 /// For the log.
 #[derive(Debug, Clone)]
 pub(super) struct Note {
@@ -89,8 +121,14 @@ pub(super) fn exchange(
             return refuse(client, refusal, head, shared, out);
         }
     };
+    let purpose = target::interpret(&request, shared.rules.reverse.as_ref());
+    let admitted = purpose.map_err(Failure::refusal).and_then(|purpose| {
+        let is_authenticated = authenticate(shared, &request, &purpose)?;
+        Ok((purpose, is_authenticated))
+    });
     let is_path_form = shared.rules.reverse.is_none() && target::is_path_form(&request);
-    remove_unsent(&mut request.head.fields, is_path_form);
+    let is_for_us = shared.rules.credentials.is_some() && !is_asked_as_proxy(&request);
+    remove_unsent(&mut request.head.fields, is_path_form, is_for_us);
     let mut turn = Turn {
         shared,
         client,
@@ -102,7 +140,10 @@ pub(super) fn exchange(
         cache_status: None,
         note: Note::default(),
     };
-    let answered = turn.answer();
+    let answered = admitted.and_then(|(purpose, is_authenticated)| {
+        turn.note.is_authenticated = is_authenticated;
+        turn.answer(purpose)
+    });
     let after = answered.unwrap_or_else(|failure| turn.fail(&failure));
     turn.log();
     after
@@ -124,11 +165,8 @@ impl Default for Note {
 }
 
 impl<'t> Turn<'t> {
-    fn answer(&mut self) -> Result<After, Failure> {
+    fn answer(&mut self, purpose: Purpose) -> Result<After, Failure> {
         let (shared, request) = (self.shared, self.request);
-        let purpose = target::interpret(request, shared.rules.reverse.as_ref());
-        let purpose = purpose.map_err(Failure::refusal)?;
-        self.authenticate()?;
         if is_loop(&request.head.fields, &shared.pseudonym) {
             return Err(looping("The destination"));
         }
@@ -140,36 +178,6 @@ impl<'t> Turn<'t> {
             Purpose::Tunnel { host, port } => self.open_tunnel(&host, port),
             Purpose::Resource(target) => self.resource(&target),
         }
-    }
-
-    /// RFC 9110 section 11: as a proxy, and as the web server that it is for other requests.
-    fn authenticate(&mut self) -> Result<(), Failure> {
-        let Some(credentials) = &self.shared.rules.credentials else {
-            return Ok(());
-        };
-        let request = self.request;
-        // Browsers set themselves up before they can say who asks.
-        if matches!(request.head.target, b"/proxy.pac" | b"/wpad.dat") {
-            return Ok(());
-        }
-        let as_proxy = matches!(
-            request.target,
-            RequestTarget::Absolute { .. } | RequestTarget::Authority
-        );
-        let (names, status) = match as_proxy {
-            true => (&["proxy-authorization"][..], 407),
-            false => (&["authorization", "proxy-authorization"][..], 401),
-        };
-        let given = |name: &&str| credentials.match_field(request.head.fields.first(name));
-        if names.iter().any(given) {
-            self.note.is_authenticated = true;
-            return Ok(());
-        }
-        Err(
-            Failure::denied("This proxy wants a user name and a password")
-                .with_status(status)
-                .advice("Enter them where the proxy is set."),
-        )
     }
 
     pub(super) fn visitor(&self, form: Form) -> Visitor {
@@ -224,7 +232,7 @@ impl<'t> Turn<'t> {
             Ok(fault) => fault,
             Err(after) => return Ok(after),
         };
-        let deadline = self.began + self.shared.limits.connect_time;
+        let deadline = clock::now() + self.shared.limits.connect_time;
         let visitor = self.visitor(Form::Absolute);
         let (peer, buffer) = connect_through(self.shared, host, port, visitor, deadline)?;
         self.note.origin = Some(peer.address);
@@ -261,6 +269,11 @@ impl<'t> Turn<'t> {
         }
         let deadline = self.began + self.shared.limits.connect_time;
         let visitor = self.visitor(target.form);
+        if target.form != Form::Reverse && is_barred_port(target.port) {
+            let headline = format!("Port {} is not for the web", target.port);
+            return Err(Failure::denied(headline)
+                .why("What listens there could take a request for something else, like mail."));
+        }
         check_destination(self.shared, &target.host, target.port, visitor, deadline)?;
         let max_forwards = self.max_forwards();
         if max_forwards == Some(0) {
@@ -417,7 +430,6 @@ pub(super) fn plan_for<'p>(
         pseudonym: &shared.pseudonym,
         forwarded: shared.rules.forwarded,
         client,
-        keeps_authorization: target.form == Form::Absolute || shared.rules.credentials.is_none(),
         upgrade: None,
         conditions: None,
         max_forwards: None,

@@ -3,9 +3,11 @@
 //! who want the same do not wait for him.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
@@ -32,7 +34,7 @@ use crate::{clock, net};
 
 /// Framed and waiting for the client.
 const OUT_OCTETS_MAX: usize = 64 << 10;
-/// Of what is not stored, for those who wait for it: an endless answer must not fill the disk.
+/// Of all that is not stored, for those who wait for it: endless answers must not fill the disk.
 const SHARED_OCTETS_MAX: u64 = 1 << 30;
 /// Without a client, and nobody else who waits, this much of the rest is worth fetching.
 const REST_OCTETS_MAX: u64 = 1 << 20;
@@ -134,6 +136,7 @@ impl Delivery<'_> {
             out: std::mem::take(turn.out),
             handed: 0,
             has_begun: false,
+            borrowed: 0,
         };
         let filled = filling.run();
         turn.is_answered = filling.has_begun;
@@ -194,6 +197,7 @@ pub(super) fn fill_unseen(
         out: Vec::new(),
         handed: 0,
         has_begun: false,
+        borrowed: 0,
     };
     // Nobody is there to be told that it broke off.
     let _ = filling.run();
@@ -244,16 +248,22 @@ struct Filling<'f, 'a, 'p> {
     handed: u64,
     /// Something has been sent to the client.
     has_begun: bool,
+    /// In the file, although it is not going to be stored.
+    borrowed: u64,
 }
 
 impl Drop for Filling<'_, '_, '_> {
     /// What broke off can be completed later.
     fn drop(&mut self) {
+        if let Some(cache) = &self.shared.cache {
+            cache.borrowed.fetch_sub(self.borrowed, Ordering::Relaxed);
+        }
         if let (Some(writer), Some(complete)) = (self.writer.take(), self.complete)
             && self.length >= partial::BEGINNING_OCTETS_MIN
+            && !self.is_outdated()
             && let Some(entry) = writer.commit_beginning(complete)
         {
-            self.is_current(&entry);
+            self.remove_outdated(&entry);
         }
     }
 }
@@ -289,8 +299,11 @@ impl Filling<'_, '_, '_> {
 
     /// Stored before its last octet is sent: whoever asks after that finds it.
     fn land(&mut self) {
-        let entry = self.writer.take().and_then(Writer::commit);
-        let entry = entry.filter(|entry| self.is_current(entry));
+        // Asked before, so that it takes the place of nothing newer, and after, so that nothing
+        // changes in between.
+        let writer = self.writer.take().filter(|_| !self.is_outdated());
+        let entry = writer.and_then(Writer::commit);
+        let entry = entry.filter(|entry| !self.remove_outdated(entry));
         match (self.pilot.take(), entry) {
             (Some(pilot), Some(entry)) => pilot.land(entry),
             (Some(pilot), None) => pilot.complete(self.length),
@@ -298,16 +311,18 @@ impl Filling<'_, '_, '_> {
         }
     }
 
-    /// What has changed at its origin meanwhile does not stay.
-    fn is_current(&self, entry: &Arc<Stored>) -> bool {
-        let Some(cache) = &self.shared.cache else {
-            return false;
-        };
-        let is_outdated = cache.is_outdated(self.meta);
-        if is_outdated {
+    /// It has changed at its origin since it was asked for.
+    fn is_outdated(&self) -> bool {
+        let cache = self.shared.cache.as_ref();
+        cache.is_none_or(|cache| cache.is_outdated(self.meta))
+    }
+
+    fn remove_outdated(&self, entry: &Arc<Stored>) -> bool {
+        let is_outdated = self.is_outdated();
+        if let (true, Some(cache)) = (is_outdated, &self.shared.cache) {
             cache.store.remove(entry);
         }
-        !is_outdated
+        is_outdated
     }
 
     /// Stores what has come, and hands it to the client if he has all before it.
@@ -345,7 +360,7 @@ impl Filling<'_, '_, '_> {
         self.writer = None;
         // The file has no name any more, but others read it.
         if self.pilot.as_ref().is_some_and(Pilot::has_passengers)
-            && self.length < SHARED_OCTETS_MAX
+            && self.borrow(data.len() as u64)
             && self.file.write_all_at(data, self.length).is_ok()
         {
             self.length += data.len() as u64;
@@ -366,6 +381,15 @@ impl Filling<'_, '_, '_> {
             .map_err(Broken::Sink)?;
         self.out.clear();
         Ok(())
+    }
+
+    /// Room on the disk for what is not stored.
+    fn borrow(&mut self, octets: u64) -> bool {
+        let Some(cache) = &self.shared.cache else {
+            return false;
+        };
+        self.borrowed += octets;
+        cache.borrowed.fetch_add(octets, Ordering::Relaxed) + octets <= SHARED_OCTETS_MAX
     }
 
     /// What the client takes without waiting.
@@ -399,6 +423,9 @@ impl Filling<'_, '_, '_> {
         let mut piece = Vec::new();
         let octets = left.min(OUT_OCTETS_MAX);
         let read = read_piece(&self.file, self.handed, octets, &mut piece)?;
+        if read == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         self.handed += read as u64;
         frame(self.framing, &piece, &mut self.out);
         Ok(())

@@ -212,6 +212,7 @@ impl Proxy {
         while context.cancel.sleep_until(clock::now() + ROUND).is_ok() {
             let now = clock::now();
             self.crew.dismiss_overdue(now);
+            self.crew.look_after();
             self.shared.lobby.watch_listener();
             self.shared.upstream.forget_old(now);
             self.shared.tally.flush(now);

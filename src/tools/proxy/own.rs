@@ -30,7 +30,8 @@ const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const HOSTS_SHOWN: usize = 10;
 
 pub(super) fn answer(turn: &mut Turn, path: &[u8]) -> Result<Answer, Failure> {
-    if !matches!(turn.request.target, Target::Absolute { .. }) {
+    let is_named_freely = is_configuration(path);
+    if !matches!(turn.request.target, Target::Absolute { .. }) && !is_named_freely {
         target::is_meant_for_us(turn.request).map_err(Failure::refusal)?;
     }
     let path = String::from_utf8_lossy(path).into_owned();
@@ -44,6 +45,11 @@ pub(super) fn answer(turn: &mut Turn, path: &[u8]) -> Result<Answer, Failure> {
             "the proxy's own pages know GET, HEAD, POST and OPTIONS",
         )),
     }
+}
+
+/// What browsers look for before they use the proxy, by whatever name they have for it.
+pub(super) fn is_configuration(path: &[u8]) -> bool {
+    matches!(path, b"/proxy.pac" | b"/wpad.dat")
 }
 
 type Form = HashMap<String, String>;

@@ -46,7 +46,12 @@ fn is_hop_by_hop(name: &[u8]) -> bool {
 /// Fields of the message that Connection cannot take away: a client that names one of them wants
 /// the origin to miss what it relies on.
 fn is_end_to_end(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 22] = [
+    const NAMES: [&[u8]; 27] = [
+        b"expect",
+        b"max-forwards",
+        b"origin",
+        b"sec-fetch-dest",
+        b"sec-fetch-site",
         b"accept",
         b"age",
         b"authorization",
@@ -74,8 +79,9 @@ fn is_end_to_end(name: &[u8]) -> bool {
 }
 
 /// Takes out of a request what its origin is not going to see, so that nothing is decided by it:
-/// what Connection names, and in path form what the browser keeps for all sites at once.
-pub(super) fn remove_unsent(fields: &mut Fields, is_path_form: bool) {
+/// what Connection names, in path form what the browser keeps for all sites at once, and a
+/// password that is for the proxy.
+pub(super) fn remove_unsent(fields: &mut Fields, is_path_form: bool, is_for_us: bool) {
     let named: Vec<&[u8]> = fields
         .tokens("connection")
         .filter(|name| !is_end_to_end(name) && !is_hop_by_hop(name))
@@ -85,9 +91,10 @@ pub(super) fn remove_unsent(fields: &mut Fields, is_path_form: bool) {
         let mut names = SHARED_IN_PATH_FORM.iter();
         is_path_form && names.any(|other| name.eq_ignore_ascii_case(other))
     };
-    fields
-        .0
-        .retain(|field| !is_named(field.name) && !is_shared(field.name));
+    fields.0.retain(|field| {
+        let is_password = is_for_us && field.name.eq_ignore_ascii_case(b"authorization");
+        !is_named(field.name) && !is_shared(field.name) && !is_password
+    });
 }
 
 /// All sites look like one to a browser that uses the path form: what it keeps for one of them is
@@ -119,8 +126,6 @@ pub(super) struct RequestPlan<'a> {
     pub(super) pseudonym: &'a Pseudonym,
     pub(super) forwarded: Option<Forwarded>,
     pub(super) client: IpAddr,
-    /// It is for the origin and not for the proxy.
-    pub(super) keeps_authorization: bool,
     /// The client wants to speak another protocol, and so shall the origin.
     pub(super) upgrade: Option<&'a [u8]>,
     /// In place of the client's own conditions and ranges.
@@ -191,12 +196,6 @@ pub(super) fn write_request(out: &mut Vec<u8>, request: &Request, plan: &Request
 fn passes(name: &[u8], plan: &RequestPlan) -> bool {
     let is = |others: &[&[u8]]| others.iter().any(|other| name.eq_ignore_ascii_case(other));
     if is(&[b"host"]) || plan.max_forwards.is_some() && is(&[b"max-forwards"]) {
-        return false;
-    }
-    if !plan.keeps_authorization && is(&[b"authorization"]) {
-        return false;
-    }
-    if plan.target.form == Form::Path && is(&SHARED_IN_PATH_FORM) {
         return false;
     }
     let conditions: &[&[u8]] = &[
@@ -310,14 +309,29 @@ pub(super) fn write_field(out: &mut Vec<u8>, field: &Field, target: &Target) {
 
 /// What a browser would keep for the site, or give its pages rights over, is left out.
 fn write_fenced(out: &mut Vec<u8>, field: &Field) {
-    const LEFT_OUT: [&[u8]; 6] = [
+    const LEFT_OUT: [&[u8]; 13] = [
         b"set-cookie",
         b"referrer-policy",
         b"service-worker-allowed",
         b"strict-transport-security",
         b"clear-site-data",
-        b"access-control-allow-origin",
+        b"www-authenticate",
+        b"alt-svc",
+        b"accept-ch",
+        b"critical-ch",
+        b"link",
+        b"nel",
+        b"refresh",
+        b"report-to",
     ];
+    const LEFT_OUT_GROUPS: [&[u8]; 2] = [b"access-control-", b"reporting-"];
+    let is_of = |group: &&[u8]| {
+        let start = field.name.get(..group.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(group))
+    };
+    if LEFT_OUT_GROUPS.iter().any(is_of) {
+        return;
+    }
     let is = |other: &&[u8]| field.name.eq_ignore_ascii_case(other);
     if !LEFT_OUT.iter().any(is) {
         line(out, field.name, field.value);
@@ -407,15 +421,38 @@ pub(super) fn line_of(out: &mut Vec<u8>, name: &str, value: impl Display) {
 /// A trailer field may not change how the message is framed, routed or read (RFC 9110 section
 /// 6.5.1).
 pub(super) fn write_trailers(out: &mut Vec<u8>, lines: &[u8]) {
-    const BARRED: [&[u8]; 8] = [
-        b"content-length",
-        b"content-encoding",
-        b"content-type",
-        b"content-range",
-        b"host",
-        b"cache-control",
-        b"set-cookie",
+    const BARRED: [&[u8]; 31] = [
+        b"age",
         b"authorization",
+        b"cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-location",
+        b"content-range",
+        b"content-type",
+        b"cookie",
+        b"date",
+        b"expect",
+        b"expires",
+        b"forwarded",
+        b"host",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-range",
+        b"if-unmodified-since",
+        b"last-modified",
+        b"location",
+        b"max-forwards",
+        b"pragma",
+        b"range",
+        b"retry-after",
+        b"set-cookie",
+        b"vary",
+        b"via",
+        b"www-authenticate",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
     ];
     for text in lines.split_inclusive(|octet| *octet == b'\n') {
         let name = text

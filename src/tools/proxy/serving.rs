@@ -14,6 +14,7 @@ use super::exchange::{After, NAME, Turn};
 use super::failure::Failure;
 use super::faults::{Fault, Pace};
 use super::partial;
+use super::relay::Broken;
 use super::rewrite::{
     Framing, line, line_of, write_fence, write_field, write_framing, write_persistence,
     write_status_line,
@@ -63,6 +64,9 @@ pub(super) fn serve(
     };
     cache.store.touch(entry);
     let part = part(turn, cache, entry);
+    if entry.meta.part.is_some() && !matches!(part, Part::Range(_)) {
+        return Ok(None);
+    }
     // Where the stored octets begin in the whole, and how long that is.
     let (first, complete) = match entry.meta.part {
         Some(part) => (part.first, part.complete),
@@ -101,11 +105,14 @@ pub(super) fn serve(
     } else {
         sent
     };
-    turn.note.octets = sent.end - sent.start;
+    let octets = sent.end - sent.start;
     let pace = fault.rate.map(|rate| Pace::new(rate, clock::now()));
     match send(turn, &body, sent, pace) {
-        Ok(()) => Ok(Some(turn.after(persistence))),
-        Err(_) => Ok(Some(After::Close)),
+        Ok(()) => {
+            turn.note.octets = octets;
+            Ok(Some(turn.after(persistence)))
+        }
+        Err(error) => Ok(Some(turn.broken(&Broken::Sink(error), framing))),
     }
 }
 

@@ -265,7 +265,7 @@ impl Visit<'_> {
             if completed.is_some() {
                 return Ok(completed);
             }
-        } else if conditions.is_none() || status == 200 {
+        } else if conditions.is_none() || status == 200 || (status >= 400 && status != 416) {
             return self
                 .take(turn, fetched, ForwardReason::Partial, None)
                 .map(Some);
@@ -404,6 +404,8 @@ impl Visit<'_> {
         let renewed = self.cache.renewed(&entry.meta, request, fetched, &head);
         Ok(match renewed {
             Ok(meta) => self.cache.store.freshen(entry, meta),
+            // It is right all the same, for this client and the others.
+            Err(why) if why.is_of_request() => Some(Arc::clone(entry)),
             Err(_) => None,
         })
     }
@@ -460,6 +462,8 @@ impl Visit<'_> {
             None => self.cache.store.write(meta.clone(), announced),
             Some(_) => None,
         };
+        // A part is for nobody who asks for the whole.
+        let pilot = pilot.filter(|_| meta.part.is_none());
         let told = forwarded(reason, Some(fetched.status), writer.is_some(), false);
         turn.cache_status = Some(told);
         let Some(writer) = writer else {
@@ -480,7 +484,7 @@ impl Visit<'_> {
 
     /// What somebody else is fetching; `None` if it is not for this request.
     fn ride(&self, turn: &mut Turn, passenger: &Passenger) -> Result<Option<After>, Failure> {
-        let deadline = turn.began + turn.shared.limits.answer_time;
+        let deadline = clock::now() + turn.shared.limits.answer_time;
         let has_begun = |stage: &Stage| !matches!(stage, Stage::Asking);
         let stage = passenger.wait(has_begun, deadline, &turn.shared.cut);
         match stage {

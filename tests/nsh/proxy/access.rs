@@ -624,7 +624,10 @@ fn own_pages_answer_to_the_names_of_this_machine() {
             "0x7f.1",
         ] {
             let answer = ask_by_path(&proxy, &line, host, "");
-            assert_eq!(answer.status, 421, "{path} {host}");
+            // Browsers look for these by whatever name they have for the proxy.
+            let is_free = matches!(path, "/proxy.pac" | "/wpad.dat");
+            let status = if is_free { 200 } else { 421 };
+            assert_eq!(answer.status, status, "{path} {host}");
         }
     }
     let line = "POST /-/cache/purge?all=yes";

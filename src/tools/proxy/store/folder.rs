@@ -124,8 +124,11 @@ fn is_ours(path: &Path) -> io::Result<bool> {
     }
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
-        let is_word = name.as_bytes().starts_with(b".") || name.as_bytes().starts_with(b"README");
-        if !is_word {
+        let name = name.as_bytes();
+        // A disk of its own has a `lost+found`.
+        let may_stay =
+            name.starts_with(b".") || name.starts_with(b"README") || name == b"lost+found";
+        if !may_stay {
             return Ok(false);
         }
     }

@@ -39,6 +39,8 @@ pub(crate) use writer::Writer;
 
 /// A longer body is sent from its file, which costs little beside the body itself.
 const HOT_BODY_MAX: usize = 256 << 10;
+/// Of most file systems. There are so many files of this size at most, and an inode with each.
+const BLOCK_OCTETS: u64 = 4 << 10;
 /// Servers take no longer request target than this, and a host's name is short beside it.
 const URL_OCTETS_MAX: usize = 16 << 10;
 
@@ -126,7 +128,7 @@ impl<T> Store<T> {
         };
         let slot = &entry.slot;
         let tail = emit_tail(&meta, slot.length, slot.checksum)?;
-        let size = slot.length + tail.len() as u64;
+        let size = on_disk(slot.length + tail.len() as u64);
 
         let held = locked(&slot.tail);
         let file = self.0.folder.file_for_writing(&slot.name).ok()?;
@@ -155,12 +157,17 @@ impl<T> Store<T> {
     }
 }
 
-/// The tail of a file, and the file's size.
+/// What a file takes: whole blocks of the disk, however small it is.
+fn on_disk(size: u64) -> u64 {
+    size.next_multiple_of(BLOCK_OCTETS)
+}
+
+/// The tail of a file, and what the file takes.
 fn read(file: &File, name: &Name) -> Result<(Tail, u64), Fault> {
     let size = file.metadata()?.len();
     let tail = Tail::read(file, size)?;
     match Name::new(&tail.meta, name.serial) == *name {
-        true => Ok((tail, size)),
+        true => Ok((tail, on_disk(size))),
         false => Err(Fault::Damaged("the file has another's name")),
     }
 }

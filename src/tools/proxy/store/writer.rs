@@ -10,7 +10,7 @@ use super::entry::Entry;
 use super::file::emit_tail;
 use super::folder::Name;
 use super::meta::{Meta, Part};
-use super::{HOT_BODY_MAX, Shared};
+use super::{HOT_BODY_MAX, Shared, on_disk};
 
 /// No single response takes more than this share of the store, or one download would push out
 /// all else.
@@ -108,6 +108,7 @@ impl<T> Writer<T> {
         if size > self.shared.octets_max / OBJECT_SHARE {
             return None;
         }
+        let size = on_disk(size);
         let name = Name::new(&self.meta, self.serial);
         let written = self.file.write_all_at(&tail, self.length);
         if let Err(error) = written.and_then(|()| self.shared.folder.complete(&name)) {
