@@ -12,6 +12,7 @@ use super::destination::{connect_port_permitted, is_barred_port};
 use super::failure::Failure;
 use super::faults::Fault;
 use super::fetch::{Fetched, Question, fetch};
+use super::parents::Parent;
 use super::rewrite::{RequestPlan, is_loop, line, remove_unsent, write_status_line};
 use super::shared::Shared;
 use super::tally::{Exchange, Outcome};
@@ -420,8 +421,8 @@ pub(super) fn plan_for<'p>(
     client: std::net::IpAddr,
 ) -> RequestPlan<'p> {
     let parent = match &shared.upstream.parent {
-        Some(super::upstream::Parent::Http(parent)) => Some(parent),
-        Some(super::upstream::Parent::Socks5(_)) | None => None,
+        Some(Parent::Http(parent)) => Some(parent),
+        Some(Parent::Socks5(_)) | None => None,
     };
     RequestPlan {
         target,

@@ -17,7 +17,7 @@ use super::delivery::{Begun, persists_response};
 use super::exchange::{After, Turn};
 use super::failure::Failure;
 use super::fetch::Fetched;
-use super::flight::{Arriving, Passenger, Pilot, Stage};
+use super::flight::{Arriving, Pilot};
 use super::partial;
 use super::relay::{Broken, Inflow};
 use super::rewrite::{Framing, write_trailers};
@@ -28,12 +28,12 @@ use super::target::Target;
 use super::upstream::Origin;
 use crate::cancel::{Wake, poll_until};
 use crate::http::body::Remaining;
-use crate::http::{Version, chunked, response};
+use crate::http::{chunked, response};
 use crate::net::peer::Peer;
 use crate::{clock, net};
 
 /// Framed and waiting for the client.
-const OUT_OCTETS_MAX: usize = 64 << 10;
+pub(super) const OUT_OCTETS_MAX: usize = 64 << 10;
 /// Of all that is not stored, for those who wait for it: endless answers must not fill the disk.
 const SHARED_OCTETS_MAX: u64 = 1 << 30;
 /// Without a client, and nobody else who waits, this much of the rest is worth fetching.
@@ -506,78 +506,11 @@ impl Filling<'_, '_, '_> {
     }
 }
 
-fn frame(framing: Framing, data: &[u8], out: &mut Vec<u8>) {
+pub(super) fn frame(framing: Framing, data: &[u8], out: &mut Vec<u8>) {
     match framing {
         Framing::Chunked => chunked::frame(data, out),
         Framing::Octets(_) | Framing::UntilClose | Framing::None | Framing::Nothing => {
             out.extend_from_slice(data)
-        }
-    }
-}
-
-/// Delivers what somebody else is storing, as far as he is.
-pub(super) fn ride(
-    turn: &mut Turn,
-    passenger: &Passenger,
-    arriving: &Arriving,
-    age: Duration,
-    target: &Target,
-) -> Result<After, Failure> {
-    let is_http10 = turn.request.head.version == Version::Http10;
-    let framing = match arriving.announced {
-        _ if arriving.meta.status == 204 => Framing::Nothing,
-        Some(octets) => Framing::Octets(octets),
-        None if is_http10 => Framing::UntilClose,
-        None => Framing::Chunked,
-    };
-    let persistence = turn.begin_stored(&arriving.meta, age, target, framing);
-    let carried = carry(turn, passenger, arriving, framing);
-    match carried {
-        Ok(()) => Ok(turn.after(persistence)),
-        Err(broken) => Ok(turn.broken(&broken, framing)),
-    }
-}
-
-fn carry(
-    turn: &mut Turn,
-    passenger: &Passenger,
-    arriving: &Arriving,
-    framing: Framing,
-) -> Result<(), Broken> {
-    let (stall, cut) = (turn.shared.limits.stall, &turn.shared.cut);
-    let client = &turn.client.peer;
-    let mut at = 0;
-    loop {
-        let is_more = |stage: &Stage| match stage {
-            Stage::Arriving(_, written) => *written > at,
-            Stage::Asking | Stage::Landed(_) | Stage::Complete(_) | Stage::GivenUp => true,
-        };
-        let (written, is_over) = match passenger.wait(is_more, clock::now() + stall, cut) {
-            Stage::Arriving(_, written) => (written, false),
-            Stage::Landed(entry) => (entry.length, true),
-            Stage::Complete(octets) => (octets, true),
-            Stage::Asking | Stage::GivenUp => return Err(Broken::Incomplete),
-        };
-        while at < written {
-            let octets = usize::try_from(written - at).unwrap_or(usize::MAX);
-            let mut piece = Vec::new();
-            let read = read_piece(&arriving.file, at, octets.min(OUT_OCTETS_MAX), &mut piece);
-            match read {
-                Ok(count @ 1..) => at += count as u64,
-                Ok(_) | Err(_) => return Err(Broken::Incomplete),
-            }
-            frame(framing, &piece, turn.out);
-            client
-                .send_all(turn.out, stall, cut)
-                .map_err(Broken::Sink)?;
-            turn.out.clear();
-            turn.note.octets = at;
-        }
-        if is_over {
-            if framing == Framing::Chunked {
-                turn.out.extend_from_slice(chunked::LAST);
-            }
-            return client.send_all(turn.out, stall, cut).map_err(Broken::Sink);
         }
     }
 }

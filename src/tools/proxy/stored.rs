@@ -1,32 +1,30 @@
 //! Whether a request is answered from the cache: RFC 9111 section 4, with what RFC 5861 adds.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use super::cache::{Cache, Found, Stored};
-use super::exchange::{After, NAME, Turn, plan_for};
+use super::exchange::{After, NAME, Turn};
 use super::failure::Failure;
 use super::faults::Fault;
-use super::fetch::{Fetched, Question, fetch};
+use super::fetch::Fetched;
 use super::filling;
 use super::flight::{Passenger, Pilot, Role, Stage};
 use super::partial;
-use super::rewrite::line;
+use super::renewing;
+use super::riding;
 use super::serving::{Served, serve};
-use super::shared::Shared;
 use super::store::Meta;
 use super::tally::Outcome;
-use super::target::{self, Form, Purpose, Target};
-use super::upstream::Visitor;
+use super::target::Target;
 use crate::clock;
 use crate::http::caching::cache_status::{self, CacheStatus, ErrorType, ForwardReason};
 use crate::http::caching::directives::RequestDirectives;
 use crate::http::caching::freshening::may_freshen;
 use crate::http::caching::freshness::{Reason, Reuse, Terms};
 use crate::http::caching::vary;
-use crate::http::head::{Fields, parse_request};
-use crate::http::request::{self, BodyLength, Request};
+use crate::http::head::Fields;
+use crate::http::request::{BodyLength, Request};
 
 /// `None`: it is forwarded, and its answer is not stored.
 pub(super) fn answer(
@@ -157,7 +155,7 @@ impl Visit<'_> {
                 (Outcome::Stale, age, -seconds(past), Some("offline"))
             }
             Reuse::StaleWhileRevalidate { age, past } => {
-                self.revalidate_in_background(turn);
+                renewing::renew_in_background(turn, self.cache, self.target, self.url);
                 (
                     Outcome::Stale,
                     age,
@@ -359,7 +357,7 @@ impl Visit<'_> {
         reason: ForwardReason,
         pilot: Option<Pilot>,
     ) -> Result<Option<After>, Failure> {
-        let fresh = self.freshen(&old.entry, turn.request, &fetched)?;
+        let fresh = freshen(self.cache, &old.entry, turn.request, &fetched)?;
         let persists = super::delivery::persists_response(&fetched)?;
         if persists {
             turn.keep_origin(fetched.origin);
@@ -389,25 +387,6 @@ impl Visit<'_> {
             detail: None,
         };
         serve(turn, self.cache, &entry, self.target, self.fault, &served)
-    }
-
-    fn freshen(
-        &self,
-        entry: &Arc<Stored>,
-        request: &Request,
-        fetched: &Fetched,
-    ) -> Result<Option<Arc<Stored>>, Failure> {
-        let head = fetched.parsed()?;
-        if !may_freshen(&self.cache.prepared(entry).terms, &head.fields) {
-            return Ok(None);
-        }
-        let renewed = self.cache.renewed(&entry.meta, request, fetched, &head);
-        Ok(match renewed {
-            Ok(meta) => self.cache.store.freshen(entry, meta),
-            // It is right all the same, for this client and the others.
-            Err(why) if why.is_of_request() => Some(Arc::clone(entry)),
-            Err(_) => None,
-        })
     }
 
     /// An answer that replaces whatever is stored, or passes by.
@@ -514,7 +493,7 @@ impl Visit<'_> {
                 let status = forwarded(ForwardReason::UriMiss, None, true, true);
                 turn.cache_status = Some(status);
                 turn.note.outcome = Outcome::Collapsed;
-                filling::ride(turn, passenger, &arriving, age, self.target).map(Some)
+                riding::ride(turn, passenger, &arriving, age, self.target).map(Some)
             }
             Stage::Complete(_) | Stage::Asking | Stage::GivenUp => Ok(None),
         }
@@ -532,47 +511,26 @@ impl Visit<'_> {
             _ => None,
         }
     }
+}
 
-    /// RFC 5861 section 3: the client does not wait for that.
-    fn revalidate_in_background(&self, turn: &Turn) {
-        let Role::Pilot(pilot) = self.cache.flights.join(self.url) else {
-            return;
-        };
-        drop(pilot);
-        if !self.cache.enter_background() {
-            return;
-        }
-        let authority = self.target.authority();
-        let mut octets = format!("GET {} HTTP/1.1\r\nHost: {authority}\r\n", self.url).into_bytes();
-        let own = [
-            "host",
-            "range",
-            "if-range",
-            "if-none-match",
-            "if-modified-since",
-            "cache-control",
-        ];
-        for field in &turn.request.head.fields.0 {
-            let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
-            if !own.contains(&name.as_str()) {
-                line(&mut octets, field.name, field.value);
-            }
-        }
-        octets.extend_from_slice(b"\r\n");
-        let (shared, form) = (Arc::clone(turn.shared), self.target.form);
-        let visitor = turn.visitor(form);
-        let spawned = thread::Builder::new()
-            .name("proxy-renew".to_owned())
-            .spawn(move || {
-                let _ = renew(&shared, &octets, form, visitor);
-                if let Some(cache) = &shared.cache {
-                    cache.leave_background();
-                }
-            });
-        if spawned.is_err() {
-            self.cache.leave_background();
-        }
+/// What is stored, as a 304 has it; `None` if it is of no use any more.
+pub(super) fn freshen(
+    cache: &Cache,
+    entry: &Arc<Stored>,
+    request: &Request,
+    fetched: &Fetched,
+) -> Result<Option<Arc<Stored>>, Failure> {
+    let head = fetched.parsed()?;
+    if !may_freshen(&cache.prepared(entry).terms, &head.fields) {
+        return Ok(None);
     }
+    let renewed = cache.renewed(&entry.meta, request, fetched, &head);
+    Ok(match renewed {
+        Ok(meta) => cache.store.freshen(entry, meta),
+        // It is right all the same, for this client and the others.
+        Err(why) if why.is_of_request() => Some(Arc::clone(entry)),
+        Err(_) => None,
+    })
 }
 
 /// And how long it is fresh, below zero how long it has not been, in seconds.
@@ -606,56 +564,4 @@ pub(super) fn offline() -> Failure {
         .with_status(504)
         .why("The proxy was started with --offline, and answers from its cache alone.")
         .advice("Start it without --offline to fetch it.")
-}
-
-/// Fetches anew what is stored for this request, for nobody who waits.
-fn renew(shared: &Arc<Shared>, octets: &[u8], form: Form, visitor: Visitor) -> Option<()> {
-    let cache = shared.cache.as_ref()?;
-    let request = request::interpret(parse_request(octets).ok()?).ok()?;
-    let purpose = target::interpret(&request, None).ok()?;
-    let Purpose::Resource(target) = purpose else {
-        return None;
-    };
-    // What is kept from the site in path form is kept from it now, too.
-    let target = Target { form, ..target };
-    let url = target.url();
-    let Role::Pilot(pilot) = cache.flights.join(&url) else {
-        return None;
-    };
-    let found = cache.find(&url, &request.head.fields, clock::system());
-    let Found::Entry(entry, _) = found else {
-        return None;
-    };
-    let conditions = cache.prepared(&entry).terms.conditions();
-    let mut plan = plan_for(shared, &target, std::net::Ipv4Addr::LOCALHOST.into());
-    plan.forwarded = None;
-    plan.conditions = (!conditions.is_empty()).then_some(&conditions);
-    let question = Question {
-        request: &request,
-        target: &target,
-        plan,
-        visitor,
-        began: clock::now(),
-    };
-    let fetched = fetch(shared, &question, None, &mut Vec::new()).ok()?;
-    let head = fetched.parsed().ok()?;
-    if head.status == 304 && !conditions.is_empty() {
-        let fault = shared.rules.faults.for_host(&target.host);
-        let visit = Visit {
-            cache,
-            target: &target,
-            fault: &fault,
-            url: &url,
-        };
-        if let Some(fresh) = visit.freshen(&entry, &request, &fetched).ok()? {
-            pilot.land(fresh);
-        }
-        return Some(());
-    }
-    let meta = cache.meta(&url, &request, &fetched, &head, &shared.pseudonym);
-    match meta {
-        Ok(meta) => filling::fill_unseen(shared, cache, fetched, meta, pilot),
-        Err(why) => cache.forget_replaced(&url, head.status, why),
-    }
-    Some(())
 }
