@@ -77,10 +77,10 @@ pub(super) struct Arguments {
     /// Answer late, as a host far away does; may be given several times
     #[arg(long, value_name = "[HOST=]SPAN", value_parser = faults::parse_delay)]
     pub(super) delay: Vec<Rule<Duration>>,
-    /// Octets a second, as over a slow line
+    /// Octets a second for each exchange, as over a slow line; they are kept out of the cache
     #[arg(long, value_name = "[HOST=]OCTETS", value_parser = faults::parse_rate)]
     pub(super) rate: Vec<Rule<u64>>,
-    /// Break off so many connections
+    /// Break off so many exchanges
     #[arg(long, value_name = "[HOST=]PERCENT%", value_parser = faults::parse_drop)]
     pub(super) drop: Vec<Rule<f64>>,
     /// For finding an origin and connecting to it

@@ -127,7 +127,7 @@ impl Crew {
                 .advice("Try again in a moment."),
             (false, _) => Failure::denied(format!("This proxy is not for {ip}"))
                 .why("It was started for other addresses.")
-                .advice("--allow permits more."),
+                .advice("Whoever runs it can permit more with --allow."),
         };
         shared.tally.count_refused();
         turn_away(&peer, &refusal, shared, &mut scratch.out);

@@ -105,7 +105,9 @@ impl Failure {
             ErrorType::ConnectionTerminated,
             format!("The connection to {host} broke"),
         )
+        .what(format!("The proxy was waiting for {host}."))
         .why(sentence(&error.to_string()))
+        .advice("Trying again may help.")
     }
 
     /// The client itself has gone: nobody reads this.

@@ -44,13 +44,13 @@ pub(super) fn answer(
         return Ok(None);
     }
     let url = std::mem::take(&mut turn.note.url);
-    let visit = Visit {
+    let lookup = Lookup {
         cache,
         target,
         fault,
         url: &url,
     };
-    let answered = visit.answer(turn);
+    let answered = lookup.answer(turn);
     turn.note.url = url;
     answered
 }
@@ -86,7 +86,7 @@ fn forwarded(reason: ForwardReason, status: Option<u16>, stored: bool, collapsed
 }
 
 /// One request at the cache.
-struct Visit<'v> {
+struct Lookup<'v> {
     cache: &'v Cache,
     target: &'v Target<'v>,
     fault: &'v Fault,
@@ -102,7 +102,7 @@ struct Old {
     reason: Reason,
 }
 
-impl Visit<'_> {
+impl Lookup<'_> {
     fn answer(&self, turn: &mut Turn) -> Result<Option<After>, Failure> {
         let fields = &turn.request.head.fields;
         let found = self.cache.find(self.url, fields, clock::system());
