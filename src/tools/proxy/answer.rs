@@ -138,7 +138,9 @@ fn record_refusal(shared: &Shared, client: IpAddr, failure: &Failure, start: &[u
         referer: None,
         user_agent: None,
     };
-    shared.tally.record(&exchange, clock::now());
+    shared
+        .tally
+        .record(&exchange, &mut Vec::new(), clock::now());
 }
 
 fn page(failure: &Failure, fields: &Fields) -> (&'static str, String) {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use super::shared::Shared;
+use super::tally::Exchange;
 use super::upstream::Origin;
 use crate::clock;
 use crate::http::Refusal;
@@ -24,6 +25,8 @@ pub(super) struct Client {
     began: Option<Instant>,
     /// The connection that its last request went over, which its next one is likely to need.
     pub(super) origin: Option<Origin>,
+    /// Exchanges that are not in the figures yet.
+    pub(super) ledger: Vec<Exchange<'static>>,
     /// Its place among those that may be open at a time.
     pub(super) place: Place,
 }
@@ -51,6 +54,7 @@ impl Client {
             scan: Scan::default(),
             began: None,
             origin: None,
+            ledger: Vec::new(),
             place,
         }
     }

@@ -157,8 +157,14 @@ impl Crew {
                 }
                 Next::Over => After::Close,
             };
+            if !matches!(after, After::Next) {
+                shared.tally.settle(&mut client.ledger);
+            }
             match after {
-                After::Next if shared.is_closing() => return self.part(client),
+                After::Next if shared.is_closing() => {
+                    shared.tally.settle(&mut client.ledger);
+                    return self.part(client);
+                }
                 After::Next => {}
                 After::Close => return self.part(client),
                 After::Linger => {
@@ -187,6 +193,7 @@ impl Crew {
 
     fn seat(&self, mut client: Client) {
         let shared = &self.shared;
+        shared.tally.settle(&mut client.ledger);
         if let Some(origin) = client.origin.take_if(|origin| !origin.is_personal) {
             shared.upstream.keep(origin, clock::now());
         }

@@ -388,7 +388,8 @@ impl<'t> Turn<'t> {
         value.map(String::from_utf8_lossy)
     }
 
-    fn log(&self) {
+    fn log(&mut self) {
+        let mut ledger = std::mem::take(&mut self.client.ledger);
         let now = clock::now();
         let note = &self.note;
         let exchange = Exchange {
@@ -411,7 +412,8 @@ impl<'t> Turn<'t> {
             referer: self.field("referer"),
             user_agent: self.field("user-agent"),
         };
-        self.shared.tally.record(&exchange, now);
+        self.shared.tally.record(&exchange, &mut ledger, now);
+        self.client.ledger = ledger;
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -18,6 +18,8 @@ use crate::measure::size;
 use crate::output::{self, Printable};
 use crate::web::access::{AccessLog, Record};
 
+/// Exchanges that one connection's ledger has at most.
+const LEDGER_MAX: usize = 64;
 /// Shown on the status page.
 pub(super) const RECENT_MAX: usize = 50;
 /// Hosts that are told apart; what is asked of further ones is in the sums only.
@@ -110,6 +112,19 @@ pub(super) struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    fn owned(&self) -> Exchange<'static> {
+        let owned = |text: &Cow<str>| Cow::Owned(text.clone().into_owned());
+        Exchange {
+            method: owned(&self.method),
+            url: owned(&self.url),
+            host: owned(&self.host),
+            user: self.user.as_ref().map(owned),
+            referer: self.referer.as_ref().map(owned),
+            user_agent: self.user_agent.as_ref().map(owned),
+            ..*self
+        }
+    }
+
     fn protocol(&self) -> &'static str {
         match self.version {
             Version::Http10 => " HTTP/1.0",
@@ -328,8 +343,45 @@ impl Tally {
         }
     }
 
-    /// An exchange has ended.
-    pub(super) fn record(&self, exchange: &Exchange, now: Instant) {
+    /// An exchange has ended. Whoever finds the desk busy writes it into his own ledger instead of
+    /// waiting: a thread that is put aside while it holds the desk would hold up all others.
+    pub(super) fn record(
+        &self,
+        exchange: &Exchange,
+        ledger: &mut Vec<Exchange<'static>>,
+        now: Instant,
+    ) {
+        self.count(exchange);
+        let desk = match ledger.len() {
+            LEDGER_MAX.. => Some(self.desk()),
+            _ => match self.desk.try_lock() {
+                Ok(desk) => Some(desk),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            },
+        };
+        match desk {
+            Some(mut desk) => {
+                ledger
+                    .drain(..)
+                    .for_each(|earlier| desk.record(&earlier, now));
+                desk.record(exchange, now);
+            }
+            None => ledger.push(exchange.owned()),
+        }
+    }
+
+    /// Nothing of a ledger is left behind.
+    pub(super) fn settle(&self, ledger: &mut Vec<Exchange<'static>>) {
+        if !ledger.is_empty() {
+            let (mut desk, now) = (self.desk(), clock::now());
+            ledger
+                .drain(..)
+                .for_each(|exchange| desk.record(&exchange, now));
+        }
+    }
+
+    fn count(&self, exchange: &Exchange) {
         let add = |counter: &AtomicU64, count| counter.fetch_add(count, Ordering::Relaxed);
         add(&self.results[exchange.cache as usize], 1);
         // A dropped exchange has none.
@@ -345,7 +397,6 @@ impl Tally {
         let bucket = HISTOGRAM_BOUNDS.iter().position(|bound| seconds <= *bound);
         add(&self.durations[bucket.unwrap_or(HISTOGRAM_BOUNDS.len())], 1);
         add(&self.duration_us, (seconds * 1e6) as u64);
-        self.desk().record(exchange, now);
     }
 
     pub(super) fn sums(&self) -> Sums {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,8 @@ pub(super) struct Visitor {
 
 pub(super) struct Upstream {
     idle: Mutex<HashMap<Route, Vec<(Origin, Instant)>>>,
+    /// How many they are.
+    kept: AtomicUsize,
     pub(super) names: Names,
     pub(super) parent: Option<Parent>,
 }
@@ -66,6 +69,7 @@ impl Upstream {
     pub(super) fn new(parent: Option<Parent>) -> Upstream {
         Upstream {
             idle: Mutex::default(),
+            kept: AtomicUsize::new(0),
             names: Names::new(net::names::Limits::default()),
             parent,
         }
@@ -84,14 +88,13 @@ impl Upstream {
 
     /// A connection that was kept.
     pub(super) fn take(&self, route: &Route) -> Option<Origin> {
-        let mut idle = self.idle();
-        let kept = idle.get_mut(route)?;
-        while let Some((origin, _)) = kept.pop() {
+        loop {
+            let (origin, _) = self.idle().get_mut(route)?.pop()?;
+            self.kept.fetch_sub(1, Ordering::Relaxed);
             if origin.peer.is_quiet() {
                 return Some(origin);
             }
         }
-        None
     }
 
     pub(super) fn keep(&self, mut origin: Origin, now: Instant) {
@@ -99,24 +102,30 @@ impl Upstream {
             return;
         }
         origin.buffer = Vec::new();
+        if self.kept.load(Ordering::Relaxed) >= IDLE_IN_ALL_MAX {
+            return;
+        }
         let mut idle = self.idle();
-        if idle.values().map(Vec::len).sum::<usize>() < IDLE_IN_ALL_MAX {
-            let kept = idle.entry(origin.route.clone()).or_default();
-            if kept.len() < IDLE_PER_ROUTE_MAX {
-                kept.push((origin, now));
-            }
+        let kept = idle.entry(origin.route.clone()).or_default();
+        if kept.len() < IDLE_PER_ROUTE_MAX {
+            kept.push((origin, now));
+            self.kept.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn forget_old(&self, now: Instant) {
+        let mut forgotten = Vec::new();
         self.idle().retain(|_, kept| {
-            kept.retain(|(_, since)| now.saturating_duration_since(*since) < IDLE_MAX);
+            let is_old =
+                |kept: &mut (Origin, Instant)| now.saturating_duration_since(kept.1) >= IDLE_MAX;
+            forgotten.extend(kept.extract_if(.., is_old));
             !kept.is_empty()
         });
+        self.kept.fetch_sub(forgotten.len(), Ordering::Relaxed);
     }
 
     pub(super) fn count_idle(&self) -> usize {
-        self.idle().values().map(Vec::len).sum()
+        self.kept.load(Ordering::Relaxed)
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<Route, Vec<(Origin, Instant)>>> {
