@@ -13,7 +13,7 @@ use super::flight::Flights;
 use super::pages::status;
 use super::partial;
 use super::rewrite::{Pseudonym, end_to_end, line, via, write_status_line};
-use super::store::{Entry, Error as StoreError, Meta, Store, Usage};
+use super::store::{Entry, Meta, Store, Usage};
 use super::target;
 use crate::clock;
 use crate::http::caching::Mode;
@@ -85,20 +85,8 @@ impl Cache {
         if arguments.no_cache {
             return Ok(None);
         }
-        let folder = folder(arguments)?;
-        let store = match Store::open(&folder, arguments.cache_size, MEMORY_OCTETS_MAX) {
-            Ok(store) => store,
-            // Nobody has asked for that one.
-            Err(error @ StoreError::InUse(_)) if arguments.cache.is_none() => {
-                let text = format!("{error}; this one keeps nothing (--cache DIR takes another)");
-                context.out.notice(text);
-                return Ok(None);
-            }
-            Err(error) => {
-                return Err(Error::Unavailable(format!(
-                    "{error}; --cache DIR takes another folder, --no-cache none"
-                )));
-            }
+        let Some((folder, store)) = open_store(context, arguments)? else {
+            return Ok(None);
         };
         Ok(Some(Cache {
             store,
@@ -359,20 +347,35 @@ impl Cache {
     }
 }
 
-/// `--cache`, else ./cache where there is one, else the user's own.
-fn folder(arguments: &Arguments) -> Result<PathBuf, Error> {
+/// In `--cache`, else in ./cache where there is one, else in the user's own. What nobody has asked
+/// for by name is passed over where it cannot be used.
+fn open_store(
+    context: &Context,
+    arguments: &Arguments,
+) -> Result<Option<(PathBuf, Store<Prepared>)>, Error> {
+    let open = |folder: &Path| Store::open(folder, arguments.cache_size, MEMORY_OCTETS_MAX);
     if let Some(folder) = &arguments.cache {
-        return Ok(folder.clone());
-    }
-    let here = PathBuf::from("cache");
-    if here.is_dir() {
-        return Ok(here);
+        return match open(folder) {
+            Ok(store) => Ok(Some((folder.clone(), store))),
+            Err(error) => Err(Error::Unavailable(format!(
+                "{error}; --cache DIR takes another folder, --no-cache none"
+            ))),
+        };
     }
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
-    let none = || Error::Usage("there is no home for a cache; --cache DIR says where".to_owned());
-    Ok(base.ok_or_else(none)?.join("nsh"))
+    let here = Some(PathBuf::from("cache")).filter(|here| here.is_dir());
+    for folder in here.into_iter().chain(base.map(|base| base.join("nsh"))) {
+        match open(&folder) {
+            Ok(store) => return Ok(Some((folder, store))),
+            Err(error) => context.out.notice(error.to_string()),
+        }
+    }
+    context
+        .out
+        .notice("so nothing is kept; --cache DIR says where to");
+    Ok(None)
 }
 
 fn asked<'r>(request: &'r Request) -> Asked<'r> {

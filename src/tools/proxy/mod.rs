@@ -195,6 +195,9 @@ impl Proxy {
         let shared = Arc::new(shared.map_err(cannot_start)?);
         let crew = Crew::start(Arc::clone(&shared)).map_err(cannot_start)?;
         context.progress.set_grace(arguments.grace);
+        // Not the whole of it, which must go with the proxy: the cache's folder is locked by it.
+        let shown = (Arc::clone(&shared.tally), Arc::clone(&shared.places));
+        context.summarize_with(move || summary(&shown.0, &shown.1));
         context.ready(&[address], &listening);
         Ok(Proxy {
             shared,
@@ -205,12 +208,6 @@ impl Proxy {
 
     /// Until the job is stopped.
     fn attend(&self, context: &Context) {
-        // Not the whole of it, which must go with the proxy: the cache's folder is locked by it.
-        let shown = (
-            Arc::clone(&self.shared.tally),
-            Arc::clone(&self.shared.places),
-        );
-        context.summarize_with(move || summary(&shown.0, &shown.1));
         let mut bucket_ends = clock::now() + BUCKET_SPAN;
         while context.cancel.sleep_until(clock::now() + ROUND).is_ok() {
             let now = clock::now();
