@@ -1,6 +1,7 @@
 //! A body that is being received, without the receiving.
 
 use super::chunked::{Decoder, Invalid, Part};
+use super::response::BodyLength;
 
 /// What is still to come.
 pub(crate) enum Remaining {
@@ -16,6 +17,16 @@ pub(crate) struct Taken<'a> {
     pub(crate) data: &'a [u8],
     /// What follows belongs to the next message.
     pub(crate) is_over: bool,
+}
+
+impl From<BodyLength> for Remaining {
+    fn from(length: BodyLength) -> Remaining {
+        match length {
+            BodyLength::Octets(octets) => Remaining::Octets(octets),
+            BodyLength::Chunked => Remaining::chunked(),
+            BodyLength::UntilClose => Remaining::UntilClose,
+        }
+    }
 }
 
 impl Remaining {

@@ -87,10 +87,9 @@ pub(crate) fn exchange(
     };
     let parsed = parse_response(&head)?;
     let length = body_length(method.as_bytes(), &parsed)?;
-    let (rest, announced) = match length {
-        BodyLength::Octets(octets) => (Remaining::Octets(octets), Some(octets)),
-        BodyLength::Chunked => (Remaining::chunked(), None),
-        BodyLength::UntilClose => (Remaining::UntilClose, None),
+    let announced = match length {
+        BodyLength::Octets(octets) => Some(octets),
+        BodyLength::Chunked | BodyLength::UntilClose => None,
     };
     Ok(Response {
         stream,
@@ -99,7 +98,7 @@ pub(crate) fn exchange(
         taken: 0,
         head,
         announced,
-        rest,
+        rest: length.into(),
         received: 0,
         began,
     })

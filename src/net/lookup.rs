@@ -73,7 +73,7 @@ pub(super) fn without_lookup(host: &str) -> Option<Answer> {
 
 /// RFC 1123 section 2.1: no name ends in a number. The system's resolver would take `0x7f.1` and
 /// `2130706433` for 127.0.0.1, which those who look at the text do not see.
-fn is_number(label: &str) -> bool {
+pub(crate) fn is_number(label: &str) -> bool {
     let hexadecimal = label
         .strip_prefix("0x")
         .or_else(|| label.strip_prefix("0X"));

@@ -13,10 +13,14 @@ pub(crate) struct Places {
     clients: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// A connection's, until it is dropped.
+/// A connection's, until it is dropped; also of one that is only told that there are too many.
 pub(crate) struct Place {
     places: Arc<Places>,
     counted: Option<IpAddr>,
+    /// How many there were before it.
+    pub(crate) before: usize,
+    /// It is within both limits.
+    pub(crate) fits: bool,
 }
 
 impl Places {
@@ -33,21 +37,21 @@ impl Places {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// `None` if there are too many already.
-    pub(crate) fn take(self: &Arc<Self>, client: IpAddr, is_own: bool) -> Option<Place> {
+    pub(crate) fn take(self: &Arc<Self>, client: IpAddr, is_own: bool) -> Place {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         let counted = (self.per_client_max > 0 && !is_own).then(|| network(client));
-        let place = Place {
-            places: Arc::clone(self),
-            counted,
-        };
-        let among_own = counted.map_or(0, |client| {
+        let of_client = counted.map_or(0, |client| {
             let mut clients = self.clients();
             let count = clients.entry(client).or_default();
             *count += 1;
             *count
         });
-        (before < self.max && among_own <= self.per_client_max).then_some(place)
+        Place {
+            places: Arc::clone(self),
+            counted,
+            before,
+            fits: before < self.max && of_client <= self.per_client_max,
+        }
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {

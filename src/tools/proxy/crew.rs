@@ -120,11 +120,13 @@ impl Crew {
             .clients
             .as_ref()
             .is_none_or(|clients| clients.permits(ip));
-        let refusal = match (permitted, place) {
-            (true, Some(place)) => return self.serve(Client::new(peer, place), scratch),
-            (true, None) => Failure::new(ErrorType::ConnectionLimitReached, "Too many connections")
-                .why("The proxy has as many connections as it may have.")
-                .advice("Try again in a moment."),
+        let refusal = match (permitted, place.fits) {
+            (true, true) => return self.serve(Client::new(peer, place), scratch),
+            (true, false) => {
+                Failure::new(ErrorType::ConnectionLimitReached, "Too many connections")
+                    .why("The proxy has as many connections as it may have.")
+                    .advice("Try again in a moment.")
+            }
             (false, _) => Failure::denied(format!("This proxy is not for {ip}"))
                 .why("It was started for other addresses.")
                 .advice("Whoever runs it can permit more with --allow."),

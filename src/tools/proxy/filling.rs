@@ -74,10 +74,7 @@ pub(super) fn fill_rest(
     meta: &Meta,
     target: &Target,
 ) -> Result<After, Failure> {
-    let rest = match fetched.length {
-        response::BodyLength::Octets(octets) => octets,
-        response::BodyLength::Chunked | response::BodyLength::UntilClose => 0,
-    };
+    let rest = announced(&fetched).unwrap_or(0);
     let framing = Framing::Octets(beginning + rest);
     let begun = Begun {
         framing,
@@ -177,11 +174,7 @@ pub(super) fn fill_unseen(
         return;
     };
     begin(cache, Some(&pilot), &writer, &meta, announced);
-    let remaining = match fetched.length {
-        response::BodyLength::Octets(octets) => Remaining::Octets(octets),
-        response::BodyLength::Chunked => Remaining::chunked(),
-        response::BodyLength::UntilClose => Remaining::UntilClose,
-    };
+    let remaining = Remaining::from(fetched.length);
     let mut origin = fetched.origin;
     let mut filling = Filling {
         shared,

@@ -6,6 +6,7 @@ use glob::{MatchOptions, Pattern};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::destination::embedded;
+use crate::net::lookup::is_number;
 
 /// RFC 1035 section 2.3.4, without the length octets of the first and the root label.
 const NAME_OCTETS_MAX: usize = 253;
@@ -76,13 +77,6 @@ pub(crate) fn parse_host(host: &str) -> Result<Host<'_>, InvalidHost> {
 /// RFC 952, and the underscore that DNS knows (RFC 8552).
 fn is_name_octet(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"-_.".contains(&octet)
-}
-
-fn is_number(label: &str) -> bool {
-    match label.as_bytes() {
-        [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
-        digits => digits.iter().all(u8::is_ascii_digit),
-    }
 }
 
 /// The hosts of `--deny`, and of the faults.

@@ -1,7 +1,7 @@
 //! One connection: its socket, what has come, what is to go, and until when.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use super::desk::Desk;
 use super::pool::{Permit, Pool};
 use super::transfer::{Progress, Transport};
 use crate::http::Refusal;
+use crate::web::places::Place;
 
 /// Answers to pipelined requests that are put together before they are sent.
 const OUT_OCTETS_MAX: usize = 128 << 10;
@@ -30,7 +31,6 @@ const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Connection {
     pub(super) transport: Transport,
-    pub(super) peer: SocketAddr,
     conversation: Conversation,
     /// What has come and was not taken.
     input: Vec<u8>,
@@ -44,8 +44,8 @@ pub(super) struct Connection {
     lingers: Option<usize>,
     /// The loop comes back to it by itself.
     pub(super) is_queued: bool,
-    /// Its client has only so many.
-    pub(super) is_counted: bool,
+    /// Among those that may be open at a time.
+    _place: Place,
     pub(super) deadline: Instant,
     /// With `--rate`: what may be sent, and since when it has been counted.
     allowance: (u64, Instant),
@@ -71,11 +71,15 @@ pub(super) enum Errand {
 }
 
 impl Connection {
-    pub(super) fn new(transport: Transport, peer: SocketAddr, desk: &Desk) -> Connection {
+    pub(super) fn new(
+        transport: Transport,
+        peer: SocketAddr,
+        place: Place,
+        desk: &Desk,
+    ) -> Connection {
         Connection {
             is_readable: transport.is_plain(),
             transport,
-            peer,
             conversation: Conversation::new(peer),
             input: Vec::new(),
             is_fresh: false,
@@ -83,7 +87,7 @@ impl Connection {
             is_slow: false,
             lingers: None,
             is_queued: false,
-            is_counted: false,
+            _place: place,
             deadline: desk.now + desk.site.limits.idle_time,
             allowance: (0, desk.now),
         }
@@ -101,10 +105,6 @@ impl Connection {
 
     pub(super) fn is_shaking(&self) -> bool {
         matches!(self.transport, Transport::Handshake(_))
-    }
-
-    pub(super) fn counted_client(&self) -> Option<IpAddr> {
-        self.is_counted.then(|| self.peer.ip())
     }
 
     /// Nothing is under way on it.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,8 +37,6 @@ enum Slot {
     Here(Box<Connection>),
     /// In a thread of the pool.
     Away {
-        /// If it counts among its client's.
-        client: Option<IpAddr>,
         /// Something happened on it meanwhile.
         woken: bool,
     },
@@ -204,20 +202,16 @@ impl Worker {
         match std::mem::replace(entry, Slot::Free) {
             Slot::Here(mut connection) => {
                 connection.end(&mut self.desk);
-                self.forget(slot, connection.counted_client());
+                self.forget(slot);
             }
-            Slot::Away { client, .. } => self.forget(slot, client),
+            Slot::Away { .. } => self.forget(slot),
             Slot::Free => {}
         }
     }
 
-    fn forget(&mut self, slot: usize, client: Option<IpAddr>) {
+    fn forget(&mut self, slot: usize) {
         self.free.push(slot);
         self.desk.counters.closed.add(1);
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        if let Some(client) = client {
-            self.shared.forget_client(client);
-        }
         // One that had to wait for a descriptor may be accepted now.
         self.accepts_again |= self.spare.is_none();
     }
@@ -255,10 +249,11 @@ impl Worker {
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         let limits = &self.shared.site.limits;
-        let open = self.shared.open.fetch_add(1, Ordering::Relaxed);
-        let is_counted = self.shared.is_counted(&stream, peer.ip());
-        let is_one_more = is_counted && !self.shared.count_client(peer.ip());
-        let is_too_many = open >= limits.connections || is_one_more;
+        let is_own = peer.ip().to_canonical().is_loopback()
+            || stream.local_addr().is_ok_and(|own| own.ip() == peer.ip());
+        let place = self.shared.places.take(peer.ip(), is_own);
+        let is_too_many = !place.fits;
+        let is_far_too_many = place.before >= limits.connections + TURNED_AWAY_MAX;
         let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
         let _ = stream.set_nodelay(true);
         let stream = TcpStream::from_std(stream);
@@ -269,8 +264,7 @@ impl Worker {
                 Transport::Handshake(Box::new(begin))
             }
         };
-        let mut connection = Box::new(Connection::new(transport, peer, &self.desk));
-        connection.is_counted = is_counted;
+        let mut connection = Box::new(Connection::new(transport, peer, place, &self.desk));
         self.desk.counters.accepted.add(1);
         if is_too_many {
             connection.turn_away(&mut self.desk);
@@ -281,7 +275,7 @@ impl Worker {
         });
         let registered = connection.transport.register(self.poll.registry(), slot);
         self.slots[slot] = Slot::Here(connection);
-        if registered.is_err() || open >= limits.connections + TURNED_AWAY_MAX {
+        if registered.is_err() || is_far_too_many {
             return self.close(slot);
         }
         self.advance(slot);
@@ -296,11 +290,7 @@ impl Worker {
         };
         let mut connection = connection;
         connection.is_queued = false;
-        let client = connection.counted_client();
-        *entry = Slot::Away {
-            client,
-            woken: false,
-        };
+        *entry = Slot::Away { woken: false };
         let (mailbox, shared) = (Arc::clone(&self.mailbox), Arc::clone(&self.shared));
         let task = move || {
             let outcome = errand::run(errand, &mut connection, &shared);
