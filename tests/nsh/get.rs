@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use nix::sys::signal::Signal;
 
-use super::support::{Place, Ran, matches, place};
+use super::support::{Place, Ran, matches, place, unused_port};
 
 /// Answers one connection with each of `answers`; what it was asked.
 fn server(answers: &[&str]) -> (String, JoinHandle<Vec<String>>) {
@@ -333,9 +333,7 @@ fn octets_reach_a_pipe_as_they_are_and_a_person_as_safe_lines() {
 
 #[test]
 fn what_does_not_work_is_explained() {
-    let unused = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let port = unused.local_addr().expect("an address").port();
-    drop(unused);
+    let port = unused_port("127.0.0.1");
     let ran = get(&place(), &format!("127.0.0.1:{port}"));
     let told = format!(
         "get: connection refused by 127.0.0.1:{port}: nothing is listening there; start one there \

@@ -1,6 +1,7 @@
 //! Running nsh and looking at what it did.
 
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -9,6 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// A fresh folder to run in, which is also the home.
@@ -28,6 +30,18 @@ pub fn place() -> Place {
     Place {
         folder: tempfile::tempdir().expect("a folder"),
     }
+}
+
+/// A TCP port of this address at which nothing listens. It never did, so that nobody is connected
+/// by a copy of the descriptor in a process that another test starts at this moment.
+pub fn unused_port(address: &str) -> u16 {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("a socket");
+    let address: IpAddr = address.parse().expect("an address");
+    let unbound = SocketAddr::new(address, 0);
+    socket.bind(&unbound.into()).expect("loopback");
+    let bound = socket.local_addr().expect("an address");
+    bound.as_socket().expect("an address").port()
 }
 
 impl Place {

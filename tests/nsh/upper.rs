@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::sockopt::Ipv4RecvTtl;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
 
-use super::support::{Running, matches, place, run};
+use super::support::{Running, matches, place, run, unused_port};
 
 fn serve() -> (Running, String) {
     let mut nsh = place().start(&["--json", "-c", "upper --server -p 0"]);
@@ -94,9 +94,7 @@ fn an_answer_has_one_hop_less_than_its_question() {
 
 #[test]
 fn the_client_explains_what_is_missing() {
-    let unused = TcpListener::bind("127.0.0.1:0").expect("loopback");
-    let port = unused.local_addr().expect("an address").port();
-    drop(unused);
+    let port = unused_port("127.0.0.1");
     let ask = |options: &str| run(&["-c", &format!("upper 127.0.0.1 {port} {options} hi")]);
     let ran = ask("");
     let stderr = format!(

@@ -7,17 +7,12 @@ use std::time::Duration;
 use super::afar::{PROXY, from_afar};
 use super::origin::{Answering, answer};
 use super::*;
-use crate::support::{matches, privileged};
+use crate::support::{matches, privileged, unused_port};
 
 /// No other test listens here, so that a port that was free stays free.
 const OWN_ADDRESS: &str = "127.0.0.95";
 
 const OWN_PAGE: &str = "GET /-/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((OWN_ADDRESS, 0)).expect("loopback");
-    listener.local_addr().expect("an address").port()
-}
 
 fn greeting() -> Answering {
     Origin::new().answering(|_| answer("", "hello"))
@@ -304,7 +299,7 @@ fn behind_the_grace_a_download_is_cut() {
 
 #[test]
 fn a_job_that_has_the_port_is_named() {
-    let port = free_port();
+    let port = unused_port(OWN_ADDRESS);
     let proxy = format!("proxy -b {OWN_ADDRESS} -p {port} --no-cache");
     let check = |line: &str, named: &str| {
         let ran = place().run(&["-q", "-c", line]);
@@ -331,7 +326,7 @@ fn a_job_that_has_the_port_is_named() {
 
 #[test]
 fn the_port_can_be_had_again_at_once() {
-    let port = free_port();
+    let port = unused_port(OWN_ADDRESS);
     let proxy = format!("proxy -b {OWN_ADDRESS} -p {port} --cache kept");
     let again = format!("stop proxy; {proxy}; ").repeat(5);
     let place = place();
@@ -360,7 +355,7 @@ fn a_job_of_a_script() {
     assert!(matches(pattern, &ran.stdout) && ran.status == 0, "{ran:#?}");
     // What the job shows is what it does.
     let (place, origin) = (place(), greeting());
-    let port = free_port();
+    let port = unused_port(OWN_ADDRESS);
     let line = format!(
         "proxy -b {OWN_ADDRESS} -p {port} --cache kept; get -q --via {OWN_ADDRESS}:{port} {}; jobs; stop 1",
         origin.url("/")

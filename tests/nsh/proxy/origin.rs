@@ -13,13 +13,33 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Accepts by hand: each connection is a conversation of the test.
 pub struct Origin {
-    listener: TcpListener,
+    listener: Listening,
     pub address: String,
+}
+
+/// Ends with its value. Closing a descriptor is not enough for that: a process that another test
+/// starts at this moment holds a copy until it runs its own program.
+struct Listening(TcpListener);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = socket2::SockRef::from(&self.0).shutdown(Shutdown::Both);
+    }
 }
 
 pub struct Connection {
     pub stream: TcpStream,
     came: Vec<u8>,
+}
+
+/// At once, as `Listening`.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        if !matches!(socket.linger(), Ok(Some(Duration::ZERO))) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 impl Origin {
@@ -31,7 +51,10 @@ impl Origin {
     pub fn at(address: &str) -> Origin {
         let listener = TcpListener::bind(address).expect("an address of this machine");
         let address = listener.local_addr().expect("bound").to_string();
-        Origin { listener, address }
+        Origin {
+            listener: Listening(listener),
+            address,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -40,7 +63,7 @@ impl Origin {
 
     pub fn accept(&self) -> Connection {
         let (sender, receiver) = channel();
-        let listener = self.listener.try_clone().expect("a descriptor");
+        let listener = self.listener.0.try_clone().expect("a descriptor");
         thread::spawn(move || sender.send(listener.accept()));
         let accepted = receiver.recv_timeout(PATIENCE).expect("a connection");
         let (stream, _) = accepted.expect("a connection");
@@ -49,9 +72,9 @@ impl Origin {
 
     /// Whether another connection waits to be accepted.
     pub fn has_more(&self) -> bool {
-        self.listener.set_nonblocking(true).expect("a socket");
-        let accepted = self.listener.accept();
-        self.listener.set_nonblocking(false).expect("a socket");
+        self.listener.0.set_nonblocking(true).expect("a socket");
+        let accepted = self.listener.0.accept();
+        self.listener.0.set_nonblocking(false).expect("a socket");
         accepted.is_ok()
     }
 
@@ -72,7 +95,8 @@ impl Origin {
         let (heads, converse) = (Arc::new(Mutex::new(Vec::new())), Arc::new(converse));
         let (address, seen) = (self.address.clone(), Arc::clone(&heads));
         thread::spawn(move || {
-            for stream in self.listener.incoming().flatten() {
+            let listener = self.listener;
+            for stream in listener.0.incoming().flatten() {
                 let (seen, converse) = (Arc::clone(&seen), Arc::clone(&converse));
                 stream.set_nodelay(true).expect("a socket");
                 thread::spawn(move || {
@@ -107,9 +131,9 @@ impl Origin {
 
     /// A connection that is there already.
     pub fn try_accept(&self) -> Option<Connection> {
-        self.listener.set_nonblocking(true).expect("a socket");
-        let accepted = self.listener.accept();
-        self.listener.set_nonblocking(false).expect("a socket");
+        self.listener.0.set_nonblocking(true).expect("a socket");
+        let accepted = self.listener.0.accept();
+        self.listener.0.set_nonblocking(false).expect("a socket");
         match accepted {
             Ok((stream, _)) => Some(Connection::of(stream)),
             Err(error) => {

@@ -1,9 +1,8 @@
 //! By way of another proxy: what it is asked, and what becomes of its refusals.
 
-use std::net::TcpListener;
-
 use super::origin::{Answering, answer};
 use super::*;
+use crate::support::unused_port;
 
 fn greeting() -> Answering {
     Origin::new().answering(|_| answer("", "hello"))
@@ -208,14 +207,11 @@ fn a_chain() {
 fn a_circle_is_found() {
     // No other test listens here, so that a port that was free stays free.
     const OWN_ADDRESS: &str = "127.0.0.94";
-    let free = TcpListener::bind((OWN_ADDRESS, 0)).expect("loopback");
-    let first = free.local_addr().expect("an address");
-    drop(free);
-    let second = passing(&format!("--upstream http://{first}"));
+    let port = unused_port(OWN_ADDRESS);
+    let second = passing(&format!("--upstream http://{OWN_ADDRESS}:{port}"));
     let place = place();
     let command = format!(
-        "proxy -b {OWN_ADDRESS} -p {} --no-cache --upstream http://{}",
-        first.port(),
+        "proxy -b {OWN_ADDRESS} -p {port} --no-cache --upstream http://{}",
         second.address
     );
     let nsh = place.start(&["--json", "-c", &command]);

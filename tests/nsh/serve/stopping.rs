@@ -6,16 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use nix::sys::signal::Signal;
 
 use super::{Server, serve, www};
-use crate::support::{matches, place};
+use crate::support::{matches, place, unused_port};
 
 /// No other test listens here, so that a port that was free stays free.
 const OWN_ADDRESS: &str = "127.0.0.97";
 const LARGE: u64 = 256 << 20;
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((OWN_ADDRESS, 0)).expect("loopback");
-    listener.local_addr().expect("an address").port()
-}
 
 fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -100,7 +95,7 @@ fn a_client_that_reads_nothing_does_not_keep_the_server() {
 
 #[test]
 fn the_port_can_be_had_again_at_once() {
-    let port = free_port();
+    let port = unused_port(OWN_ADDRESS);
     let serve = format!("serve www -b {OWN_ADDRESS} -p {port}");
     let again = format!("stop serve; {serve}; ").repeat(5);
     let place = www();
@@ -113,7 +108,7 @@ fn the_port_can_be_had_again_at_once() {
 
 #[test]
 fn a_job_that_has_the_port_is_named() {
-    let port = free_port();
+    let port = unused_port(OWN_ADDRESS);
     let serve = format!("serve www -b {OWN_ADDRESS} -p {port}");
     let ran = www().run(&["-q", "-c", &format!("{serve}; {serve}")]);
     let stderr = format!(
