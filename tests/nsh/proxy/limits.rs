@@ -136,7 +136,8 @@ fn connections_beyond_the_limit_are_told_so() {
         third.expect_end();
     }
     let [mut first, second] = kept;
-    assert_eq!(open_connections(&mut first), 2);
+    // Those that were refused have seen their end a moment before they are forgotten.
+    while open_connections(&mut first) > 2 {}
     drop(second);
     while open_connections(&mut first) > 1 {}
     // A tunnel takes its client's place, and no more.
