@@ -35,6 +35,7 @@ mod cause;
 mod cli;
 mod clock;
 mod duration;
+mod echo;
 mod http;
 mod input;
 mod job;

@@ -30,6 +30,8 @@ pub(crate) struct Received<'a> {
     pub(crate) from: SocketAddr,
     pub(crate) octets: &'a [u8],
     pub(crate) hop_limit: Option<u8>,
+    /// The address of this machine that it was sent to, where the socket is told.
+    pub(crate) to: Option<IpAddr>,
     /// When the kernel had it.
     pub(crate) at: Instant,
 }
@@ -85,6 +87,7 @@ impl Inbox {
             from: taken.from.unwrap_or(UNKNOWN),
             at: taken.instant(Some(self.drained_at)),
             hop_limit: taken.hop_limit,
+            to: taken.to,
             octets: &self.buffer[..taken.octets],
         }))
     }
@@ -149,6 +152,7 @@ impl Inbox {
             from: message.address.as_ref().and_then(socket_address),
             octets: message.bytes,
             hop_limit: None,
+            to: None,
             stamp: None,
             error: None,
             offender: None,
@@ -184,6 +188,7 @@ struct Taken {
     from: Option<SocketAddr>,
     octets: usize,
     hop_limit: Option<u8>,
+    to: Option<IpAddr>,
     stamp: Option<SystemTime>,
     error: Option<sock_extended_err>,
     offender: Option<IpAddr>,
@@ -208,6 +213,12 @@ impl Taken {
         match control {
             ControlMessageOwned::Ipv4Ttl(ttl) => self.hop_limit = u8::try_from(*ttl).ok(),
             ControlMessageOwned::Ipv6HopLimit(limit) => self.hop_limit = u8::try_from(*limit).ok(),
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                self.to = Some(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr)).into());
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                self.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+            }
             ControlMessageOwned::ScmTimestampns(stamp) => self.stamp = Some(system_time(*stamp)),
             ControlMessageOwned::ScmTimestampsns(stamps) => {
                 self.stamp = Some(system_time(stamps.system));

@@ -1,6 +1,7 @@
 //! Octets in and out: the system calls.
 
 pub(crate) mod dial;
+pub(crate) mod dscp;
 mod eyeballs;
 pub(crate) mod filter;
 pub(crate) mod icmp;
@@ -154,6 +155,14 @@ pub(crate) fn interface_mtu(address: IpAddr) -> usize {
     let text = path.and_then(|path| std::fs::read_to_string(path).ok());
     let mtu = text.and_then(|text| text.trim().parse().ok());
     mtu.unwrap_or(ETHERNET).min(IP_MAX)
+}
+
+/// By whom a server with this address can be asked.
+pub(crate) fn reach(address: SocketAddr) -> &'static str {
+    match address.ip().is_loopback() {
+        true => "from this machine only",
+        false => "by whoever reaches that address",
+    }
 }
 
 /// The addresses that clients can use for a server bound to this one.

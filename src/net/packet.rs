@@ -1,11 +1,12 @@
 //! Sockets of single packets, each with a hop limit of its own, and what is heard of them.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::socket::sockopt::{
     Ipv4RecvErr, Ipv4RecvTtl, Ipv6RecvErr, Ipv6RecvHopLimit, ReceiveTimestampns,
 };
@@ -69,7 +70,7 @@ impl PacketSocket {
         let mut pending = 0;
         loop {
             let at = clock::now();
-            match send_once(&self.socket, octets, peer, hop_limit) {
+            match send_once(&self.socket, octets, peer, None, hop_limit) {
                 Ok(()) => return Ok(at),
                 Err(Errno::EINTR) => {}
                 Err(error)
@@ -93,22 +94,44 @@ impl PacketSocket {
     }
 }
 
-/// Sends one packet, with a hop limit of its own if one is given, without waiting.
+/// Sends one packet without waiting, from this address of this machine and with this hop limit
+/// if they are given.
 pub(super) fn send_once(
     socket: &impl AsRawFd,
     octets: &[u8],
     peer: &SocketAddr,
+    from: Option<IpAddr>,
     hop_limit: Option<u8>,
 ) -> Result<(), Errno> {
     let address = SockaddrStorage::from(*peer);
     let limit = hop_limit.map(i32::from);
-    let control = limit.as_ref().map(|limit| match peer {
+    let limit = limit.as_ref().map(|limit| match peer {
         SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(limit),
         SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(limit),
     });
+    let mut v4 = libc::in_pktinfo {
+        ipi_ifindex: 0,
+        ipi_spec_dst: libc::in_addr { s_addr: 0 },
+        ipi_addr: libc::in_addr { s_addr: 0 },
+    };
+    let mut v6 = libc::in6_pktinfo {
+        ipi6_addr: libc::in6_addr { s6_addr: [0; 16] },
+        ipi6_ifindex: 0,
+    };
+    let from = from.map(|from| match from {
+        IpAddr::V4(from) => {
+            v4.ipi_spec_dst.s_addr = u32::from(from).to_be();
+            ControlMessage::Ipv4PacketInfo(&v4)
+        }
+        IpAddr::V6(from) => {
+            v6.ipi6_addr.s6_addr = from.octets();
+            ControlMessage::Ipv6PacketInfo(&v6)
+        }
+    });
+    let control: Vec<ControlMessage> = limit.into_iter().chain(from).collect();
     let (fd, flags) = (socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
     let slices = [IoSlice::new(octets)];
-    sendmsg(fd, &slices, control.as_slice(), flags, Some(&address))?;
+    sendmsg(fd, &slices, &control, flags, Some(&address))?;
     Ok(())
 }
 

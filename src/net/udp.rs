@@ -1,79 +1,56 @@
 //! UDP: datagrams with their hop limits.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
-use nix::errno::Errno;
 use nix::poll::PollFlags;
-use nix::sys::socket::sockopt::{Ipv4RecvTtl, Ipv6RecvHopLimit};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{
+    Ipv4PacketInfo, Ipv4RecvTtl, Ipv6RecvHopLimit, Ipv6RecvPacketInfo, ReceiveTimestampns,
+};
 
 use super::icmp::Options;
 use super::packet::{PacketSocket, send_once};
 use super::{Error, cannot_listen};
 use crate::cancel::{Cancel, Wake};
 
-/// The largest payload of a datagram over IPv4.
-pub(crate) const PAYLOAD_OCTETS_MAX: usize = 65_507;
+/// The largest payload of a datagram, IPv6's.
+pub(crate) const PAYLOAD_OCTETS_MAX: usize = 65_527;
 
-pub(crate) struct Datagram {
-    pub(crate) peer: SocketAddr,
-    pub(crate) octets: usize,
-    /// What was left of the packet's time to live, or hop limit.
-    pub(crate) hop_limit: u8,
-}
-
-/// A server's socket that does not block and sees hop limits.
+/// A server's socket that does not block. Its [`Inbox`](super::inbox::Inbox) is told hop limits
+/// and, where it has all of this machine's addresses, which of them was asked.
 pub(crate) fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
     let cannot = |error| cannot_listen(address, "UDP", error);
     let socket = UdpSocket::bind(address).map_err(cannot)?;
     socket.set_nonblocking(true).map_err(cannot)?;
+    let is_asked_which = address.ip().is_unspecified();
     let set = match address {
-        SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvTtl, &true),
-        SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvHopLimit, &true),
+        SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvTtl, &true)
+            .and_then(|()| setsockopt(&socket, Ipv4PacketInfo, &is_asked_which)),
+        SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvHopLimit, &true)
+            .and_then(|()| setsockopt(&socket, Ipv6RecvPacketInfo, &is_asked_which)),
     };
     set.map_err(|error| cannot(error.into()))?;
     Ok(socket)
 }
 
-/// A datagram that waits, put into `buffer`; `None` when none does.
-pub(crate) fn receive(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
-    let mut control = nix::cmsg_space!(i32, i32);
-    let mut slices = [IoSliceMut::new(buffer)];
-    let fd = socket.as_raw_fd();
-    let flags = MsgFlags::MSG_DONTWAIT;
-    let message = match recvmsg::<SockaddrStorage>(fd, &mut slices, Some(&mut control), flags) {
-        Ok(message) => message,
-        Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let mut hop_limit = 1;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::Ipv4Ttl(left) | ControlMessageOwned::Ipv6HopLimit(left) =
-            control
-        {
-            hop_limit = u8::try_from(left).unwrap_or(1);
-        }
-    }
-    let peer = message.address.as_ref().and_then(super::socket_address);
-    let peer = peer.ok_or_else(|| io::Error::other("a datagram without a sender"))?;
-    Ok(Some(Datagram {
-        peer,
-        octets: message.bytes,
-        hop_limit,
-    }))
+/// From now on the kernel says when datagrams came.
+pub(crate) fn stamp_arrivals(socket: &UdpSocket) -> io::Result<()> {
+    Ok(setsockopt(socket, ReceiveTimestampns, &true)?)
 }
 
-/// Sends with this hop limit, without waiting.
+/// Sends without waiting, from this address of this machine and with this hop limit if they are
+/// given.
 pub(crate) fn send(
     socket: &impl AsRawFd,
     octets: &[u8],
     peer: SocketAddr,
-    hop_limit: u8,
+    from: Option<IpAddr>,
+    hop_limit: Option<u8>,
 ) -> io::Result<()> {
-    Ok(send_once(socket, octets, &peer, Some(hop_limit))?)
+    Ok(send_once(socket, octets, &peer, from, hop_limit)?)
 }
 
 /// A client's socket that takes datagrams of one peer only, and learns when its port is closed.

@@ -19,6 +19,7 @@ use serde::Serialize;
 use super::Arguments;
 use super::stream::{Outcome, turn};
 use crate::clock;
+use crate::net::inbox::Inbox;
 use crate::net::{self, tcp, udp};
 use crate::output::{self, Printable, Tone};
 use crate::tool::{Context, Error, Status};
@@ -30,6 +31,9 @@ const FIRST_CONNECTION: usize = 3;
 
 const CONNECTIONS_MAX: usize = 16_384;
 const BUFFER_OCTETS: usize = 64 << 10;
+/// An answer has one hop less than its question, so that this many pass between two servers at
+/// most that are made to answer each other.
+const HOPS_MAX: u8 = 64;
 /// Answered before anything else gets its turn.
 const DATAGRAMS_MAX: usize = 256;
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
@@ -118,6 +122,7 @@ struct Server<'a> {
     poll: Poll,
     listener: Option<TcpListener>,
     datagrams: Option<UdpSocket>,
+    inbox: Inbox,
     connections: HashMap<usize, Connection>,
     next_token: usize,
     /// Connections with more to do than their turn allowed.
@@ -179,6 +184,7 @@ impl<'a> Server<'a> {
             again: Vec::new(),
             accept_again: false,
             datagrams_again: false,
+            inbox: Inbox::new(BUFFER_OCTETS),
             buffer: vec![0; BUFFER_OCTETS],
             tally: Tally::default(),
         };
@@ -188,15 +194,10 @@ impl<'a> Server<'a> {
             (_, true) => "UDP",
             _ => "TCP and UDP",
         };
-        let reach = if address.ip().is_loopback() {
-            "from this machine only"
-        } else {
-            "by whoever reaches that address"
-        };
         let listening = Event::Listening {
             address: address.to_string(),
             protocols,
-            reach,
+            reach: net::reach(address),
         };
         context.ready(&[address], &listening);
         Ok(server)
@@ -348,24 +349,29 @@ impl<'a> Server<'a> {
             return;
         };
         for _ in 0..DATAGRAMS_MAX {
-            let datagram = match udp::receive(socket, &mut self.buffer) {
+            let datagram = match self.inbox.receive(socket) {
                 Ok(Some(datagram)) => datagram,
                 Ok(None) => return,
-                // An earlier answer met a closed port; the next datagram may be another's.
                 Err(_) => continue,
             };
-            let octets = &mut self.buffer[..datagram.octets];
+            let peer = datagram.from;
             if self.verbose {
-                self.context
-                    .out
-                    .emit(&answered(datagram.peer, "UDP", octets));
+                let event = answered(peer, "UDP", datagram.octets);
+                self.context.out.emit(&event);
             }
+            let octets = &mut self.buffer[..datagram.octets.len()];
+            octets.copy_from_slice(datagram.octets);
             octets.make_ascii_uppercase();
             self.tally.datagrams += 1;
             self.tally.octets += octets.len() as u64;
-            if datagram.hop_limit > 1 {
+            let hop_limit = datagram
+                .hop_limit
+                .unwrap_or(0)
+                .min(HOPS_MAX)
+                .saturating_sub(1);
+            if hop_limit > 0 {
                 // Like a full queue on the way, a full one here loses the answer.
-                let _ = udp::send(socket, octets, datagram.peer, datagram.hop_limit - 1);
+                let _ = udp::send(socket, octets, peer, datagram.to, Some(hop_limit));
             }
         }
         self.datagrams_again = true;
