@@ -49,6 +49,46 @@ pub(crate) fn both() -> (Instant, SystemTime) {
     (before, wall)
 }
 
+/// Wall time as it goes on from one reading of both clocks: whoever sets the wall clock later
+/// changes nothing about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeline {
+    instant: Instant,
+    since_1970: Duration,
+}
+
+impl Timeline {
+    pub(crate) fn start() -> Timeline {
+        let (instant, wall) = both();
+        let since_1970 = wall.duration_since(SystemTime::UNIX_EPOCH);
+        Timeline {
+            instant,
+            since_1970: since_1970.unwrap_or_default(),
+        }
+    }
+
+    /// Since 1970.
+    pub(crate) fn at(&self, instant: Instant) -> Duration {
+        match instant.checked_duration_since(self.instant) {
+            Some(later) => self.since_1970 + later,
+            None => self
+                .since_1970
+                .saturating_sub(self.instant.duration_since(instant)),
+        }
+    }
+}
+
+/// From now on this thread's waits end within microseconds of their deadlines. Otherwise the
+/// kernel takes 50 µs more, to wake several threads at once.
+#[cfg(target_os = "linux")]
+pub(crate) fn wake_sharply() {
+    // Where it is not permitted, waits end a little later.
+    let _ = nix::sys::prctl::set_timerslack(1);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn wake_sharply() {}
+
 /// How long the machine has been suspended since it started; durations leave that out.
 #[cfg(target_os = "linux")]
 pub(crate) fn slept() -> Duration {

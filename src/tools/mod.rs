@@ -5,6 +5,7 @@ mod ping;
 mod proxy;
 mod serve;
 mod trace;
+mod udpping;
 mod upper;
 
 use crate::net;
@@ -16,6 +17,7 @@ pub(crate) const TABLE: &[&Tool] = &[
     &proxy::TOOL,
     &serve::TOOL,
     &trace::TOOL,
+    &udpping::TOOL,
     &upper::TOOL,
 ];
 

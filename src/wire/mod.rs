@@ -2,11 +2,16 @@
 
 pub mod checksum;
 pub mod extension;
+pub(crate) mod heartbeat;
 pub mod icmp;
 pub mod ip;
+pub(crate) mod mac;
+pub(crate) mod ping_pong;
 mod reader;
 pub(crate) mod socks5;
+pub(crate) mod stamp;
 pub mod tcp;
+pub(crate) mod timestamp;
 pub mod udp;
 
 /// What is wrong with octets from the network.

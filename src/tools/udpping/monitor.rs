@@ -1,0 +1,268 @@
+//! The monitor: who is up, who is late, who is down, and what the ways from them lose.
+
+use std::fmt;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::poll::PollFlags;
+use serde::Serialize;
+
+use super::event::Event as Beats;
+use super::metrics;
+use super::roster::{Plan, Roster};
+use super::table::Table;
+use crate::cancel::Cancelled;
+use crate::clock::{self, Timeline};
+use crate::net::inbox::Inbox;
+use crate::net::{self, udp};
+use crate::output::{self, Tone};
+use crate::tool::{Context, Error, Status};
+use crate::wire::heartbeat::Beat;
+use crate::wire::mac::Key;
+
+const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
+const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
+/// Of one kind of refusal, told once in so long.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// Taken before what is due is looked at.
+const DATAGRAMS_MAX: usize = 1024;
+
+pub(super) struct Wanted {
+    pub(super) address: SocketAddr,
+    pub(super) plan: Plan,
+    pub(super) key: Option<Key>,
+    /// A port for OpenMetrics.
+    pub(super) metrics: Option<u16>,
+    /// A table in the foreground instead of a line for each event.
+    pub(super) is_live: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Event {
+    Listening {
+        address: String,
+        reach: &'static str,
+        authenticated: bool,
+        metrics: Option<String>,
+    },
+    Rejected {
+        address: String,
+        reason: String,
+        untold: u64,
+    },
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Listening {
+                address,
+                reach,
+                authenticated,
+                metrics,
+            } => {
+                let how = if *authenticated {
+                    ""
+                } else {
+                    ", not authenticated"
+                };
+                write!(f, "monitor on {address} (UDP{how}), reachable {reach}")?;
+                match metrics {
+                    Some(url) => write!(f, "; metrics at {url}"),
+                    None => Ok(()),
+                }
+            }
+            Event::Rejected {
+                address,
+                reason,
+                untold,
+            } => {
+                write!(f, "rejected from {address}: {reason}")?;
+                match untold {
+                    0 => Ok(()),
+                    more => write!(f, " (and {more} more)"),
+                }
+            }
+        }
+    }
+}
+
+impl output::Event for Event {
+    fn tone(&self) -> Tone {
+        match self {
+            Event::Listening { .. } => Tone::Good,
+            Event::Rejected { .. } => Tone::Bad,
+        }
+    }
+}
+
+struct Monitor<'a> {
+    context: &'a Context,
+    wanted: &'a Wanted,
+    socket: UdpSocket,
+    timeline: Timeline,
+    roster: Arc<Mutex<Roster>>,
+    events: Vec<Beats>,
+    rejected: u64,
+    untold: u64,
+    told_at: Option<Instant>,
+    shown_at: Instant,
+}
+
+pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
+    let cannot = |error: net::Error| context.with_neighbour(error, wanted.address);
+    let socket = udp::bind(wanted.address).map_err(cannot)?;
+    let unusable = |error| {
+        let what = "cannot set up the socket".to_owned();
+        Error::from(net::Error::System { what, error })
+    };
+    udp::stamp_arrivals(&socket).map_err(unusable)?;
+    let address = socket.local_addr().map_err(unusable)?;
+    let roster = Arc::new(Mutex::new(Roster::new(wanted.plan)));
+    let mut addresses = vec![address];
+    let metrics = match wanted.metrics {
+        Some(port) => {
+            let at = SocketAddr::new(address.ip(), port);
+            let served = Arc::clone(&roster);
+            let bound = metrics::serve(context, at, move || metrics::text(&lock(&served)))?;
+            addresses.push(bound);
+            Some(format!("http://{bound}/metrics"))
+        }
+        None => None,
+    };
+    let listening = Event::Listening {
+        address: address.to_string(),
+        reach: net::reach(address),
+        authenticated: wanted.key.is_some(),
+        metrics,
+    };
+    match wanted.is_live {
+        true => {
+            context.out.emit(&listening);
+            context.end_on_q();
+        }
+        false => context.ready(&addresses, &listening),
+    }
+    let mut monitor = Monitor {
+        context,
+        wanted,
+        socket,
+        timeline: Timeline::start(),
+        roster,
+        events: Vec::new(),
+        rejected: 0,
+        untold: 0,
+        told_at: None,
+        shown_at: clock::now(),
+    };
+    monitor.show(clock::now());
+    let Err(Cancelled) = monitor.watch();
+    let now = clock::now();
+    monitor.show(now);
+    let table = Table::of(&lock(&monitor.roster), now);
+    context.out.emit(&table);
+    match wanted.is_live {
+        true => Ok(Status::OK),
+        false => Err(Error::Cancelled),
+    }
+}
+
+/// A thread that panicked has left it as it was between two beats.
+pub(super) fn lock(roster: &Mutex<Roster>) -> MutexGuard<'_, Roster> {
+    roster.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Monitor<'_> {
+    fn watch(&mut self) -> Result<std::convert::Infallible, Cancelled> {
+        let mut inbox = Inbox::new(udp::PAYLOAD_OCTETS_MAX);
+        loop {
+            let has_more = self.take(&mut inbox);
+            let now = clock::now();
+            let due = match has_more {
+                // Who waits in the queue is not silent.
+                true => Some(now),
+                false => lock(&self.roster).poll(now, &mut self.events),
+            };
+            self.tell();
+            let interval = match self.wanted.is_live {
+                true => REDRAW_INTERVAL,
+                false => SUMMARY_INTERVAL,
+            };
+            if now.saturating_duration_since(self.shown_at) >= interval {
+                self.show(now);
+            }
+            let next = due.map_or(self.shown_at + interval, |due| {
+                due.min(self.shown_at + interval)
+            });
+            let cancel = &self.context.cancel;
+            cancel.wait(self.socket.as_fd(), PollFlags::POLLIN, Some(next))?;
+        }
+    }
+
+    /// Whether more may wait.
+    fn take(&mut self, inbox: &mut Inbox) -> bool {
+        let roster = Arc::clone(&self.roster);
+        let mut roster = lock(&roster);
+        for _ in 0..DATAGRAMS_MAX {
+            let Ok(Some(received)) = inbox.receive(&self.socket) else {
+                return false;
+            };
+            match Beat::parse(received.octets, self.wanted.key.as_ref()) {
+                Ok(beat) => {
+                    let wall = self.timeline.at(received.at);
+                    let (at, from) = (received.at, received.from);
+                    roster.on_beat(at, wall, from, &beat, &mut self.events);
+                }
+                Err(invalid) => self.reject(received.from, invalid.to_string()),
+            }
+        }
+        true
+    }
+
+    fn tell(&mut self) {
+        for event in std::mem::take(&mut self.events) {
+            if let Beats::Rejected {
+                reason, address, ..
+            } = event
+            {
+                self.reject(address, reason.to_string());
+            } else if !self.wanted.is_live {
+                self.context.out.emit(&event);
+            }
+        }
+    }
+
+    fn reject(&mut self, from: SocketAddr, reason: String) {
+        self.rejected += 1;
+        let now = clock::now();
+        let since = self.told_at.map(|at| now.saturating_duration_since(at));
+        if self.wanted.is_live || since.is_some_and(|since| since < TELL_INTERVAL) {
+            self.untold += 1;
+            return;
+        }
+        self.told_at = Some(now);
+        self.context.out.emit(&Event::Rejected {
+            address: from.to_string(),
+            reason,
+            untold: std::mem::take(&mut self.untold),
+        });
+    }
+
+    fn show(&mut self, now: Instant) {
+        self.shown_at = now;
+        let roster = lock(&self.roster);
+        let [up, late, down] = roster.count();
+        let rejected = match self.rejected {
+            0 => String::new(),
+            count => format!(", {count} rejected"),
+        };
+        self.context
+            .summarize(format!("{up} up, {late} late, {down} down{rejected}"));
+        if self.wanted.is_live {
+            self.context.out.redraw(&Table::of(&roster, now));
+        }
+    }
+}
