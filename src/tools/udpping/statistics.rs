@@ -448,18 +448,19 @@ impl fmt::Display for Way {
 
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = if self.offset_ms < 0.0 {
-            "behind"
-        } else {
-            "ahead of"
+        let (offset, bound) = (self.offset_ms.abs(), self.bound_ms);
+        let word = match self.offset_ms < 0.0 {
+            true => "behind",
+            false => "ahead of",
         };
-        write!(
-            f,
-            "\nits clock is {:.3} ms {word} ours, within {:.3} ms",
-            self.offset_ms.abs(),
-            self.bound_ms
-        )?;
-        if let Some(drift) = self.drift_ppm {
+        match offset <= bound {
+            true => write!(f, "\nits clock is ours within {:.3} ms", offset + bound)?,
+            false => write!(
+                f,
+                "\nits clock is {offset:.3} ms {word} ours, within {bound:.3} ms"
+            )?,
+        }
+        if let Some(drift) = self.drift_ppm.filter(|drift| drift.abs() >= 0.05) {
             let word = if drift < 0.0 { "slower" } else { "faster" };
             write!(f, ", and {:.1} ppm {word}", drift.abs())?;
         }
