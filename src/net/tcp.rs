@@ -1,7 +1,7 @@
 //! TCP: connecting and listening, each ended by `stop` or a deadline.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
 
@@ -19,7 +19,7 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Connection {
     stream: TcpStream,
     cancel: Cancel,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
 }
 
 pub(crate) fn connect(
@@ -97,6 +97,15 @@ impl Connection {
             octets = &octets[written..];
         }
         Ok(())
+    }
+
+    /// Sends what fits without waiting, also when the job is stopped.
+    pub(super) fn write_now(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.stream.write(octets)
+    }
+
+    pub(super) fn finish_sending(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     fn when_ready(

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use native_tls::{Certificate, HandshakeError, TlsConnector, TlsStream};
+use native_tls::{Certificate, HandshakeError, TlsAcceptor, TlsConnector, TlsStream};
 
 use super::Error;
 use super::tcp::Connection;
@@ -46,6 +46,23 @@ impl Stream {
             }
         }
     }
+
+    /// Nothing follows on the last words, which are sent as far as that takes no waiting, also
+    /// when the job is stopped.
+    pub(crate) fn close(&mut self, last_words: &[u8]) {
+        match self {
+            Stream::Plain(connection) => {
+                let _ = connection.write_now(last_words);
+                connection.finish_sending();
+            }
+            Stream::Tls(stream) => {
+                stream.get_mut().is_closing = true;
+                let _ = stream.write_all(last_words);
+                let _ = stream.shutdown();
+                stream.get_ref().connection.finish_sending();
+            }
+        }
+    }
 }
 
 /// Shakes hands as a client with the server that calls itself `host`.
@@ -66,18 +83,32 @@ pub(crate) fn connect(
         builder.add_root_certificate(authority.clone());
     }
     let connector = builder.build().map_err(|error| failed(error.to_string()))?;
-    let failure = Failure::default();
-    let timed = Timed {
-        connection,
-        deadline,
-        failure: Arc::clone(&failure),
-    };
+    let (timed, failure) = Timed::new(connection, deadline);
     let why = match connector.connect(host, timed) {
         Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
         Err(HandshakeError::WouldBlock(_)) => "the handshake broke off".to_owned(),
         Err(HandshakeError::Failure(error)) => reason(&error.to_string()),
     };
     Err(take(&failure).unwrap_or_else(|| failed(why)))
+}
+
+/// Shakes hands as a server.
+pub(crate) fn accept(
+    connection: Connection,
+    acceptor: &TlsAcceptor,
+    deadline: Instant,
+) -> Result<Stream, Error> {
+    let peer = connection.peer;
+    let (timed, failure) = Timed::new(connection, deadline);
+    let why = match acceptor.accept(timed) {
+        Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
+        Err(HandshakeError::WouldBlock(_)) => "the handshake broke off".to_owned(),
+        Err(HandshakeError::Failure(error)) => reason(&error.to_string()),
+    };
+    Err(take(&failure).unwrap_or_else(|| Error::System {
+        what: format!("no TLS with {peer}"),
+        error: io::Error::other(why),
+    }))
 }
 
 /// OpenSSL's errors are `error:CODE:library:function:reason:file:line:`, and what it made of the
@@ -97,6 +128,8 @@ pub(crate) fn reason(text: &str) -> String {
 pub(crate) struct Timed {
     connection: Connection,
     deadline: Instant,
+    /// Nothing is waited for any more.
+    is_closing: bool,
     failure: Failure,
 }
 
@@ -111,6 +144,17 @@ fn take(failure: &Failure) -> Option<Error> {
 }
 
 impl Timed {
+    fn new(connection: Connection, deadline: Instant) -> (Timed, Failure) {
+        let failure = Failure::default();
+        let timed = Timed {
+            connection,
+            deadline,
+            is_closing: false,
+            failure: Arc::clone(&failure),
+        };
+        (timed, failure)
+    }
+
     fn keep<T>(&mut self, result: Result<T, Error>) -> io::Result<T> {
         result.map_err(|error| {
             let text = error.to_string();
@@ -136,6 +180,9 @@ impl Read for Timed {
 
 impl Write for Timed {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        if self.is_closing {
+            return self.connection.write_now(octets);
+        }
         let written = self.connection.write_all(octets, self.deadline);
         self.keep(written).map(|()| octets.len())
     }

@@ -1,37 +1,27 @@
-//! The server's certificate.
+//! A server's certificate with its key, tried before anybody connects.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::thread;
 
 use native_tls::{Identity, Protocol, TlsAcceptor, TlsConnector};
 
-use super::arguments::Arguments;
+use super::credentials;
 use crate::cause;
 use crate::net::tls;
 use crate::tool::{Context, Error};
-use crate::web::credentials;
 
-pub(super) fn acceptor(
-    context: &Context,
-    arguments: &Arguments,
-) -> Result<Option<Arc<TlsAcceptor>>, Error> {
-    let identity = match (&arguments.tls_cert, &arguments.tls_key, &arguments.tls_p12) {
-        (Some(chain), Some(key), _) => pem(chain, key)?,
-        (_, _, Some(file)) => pkcs12(context, file)?,
-        _ => return Ok(None),
-    };
+pub(crate) fn acceptor(identity: Identity) -> Result<TlsAcceptor, Error> {
     let acceptor = TlsAcceptor::builder(identity)
         .min_protocol_version(Some(Protocol::Tlsv12))
         .build()
         .map_err(|error| Error::Usage(format!("cannot use the certificate: {error}")))?;
     try_handshake(&acceptor)?;
-    Ok(Some(Arc::new(acceptor)))
+    Ok(acceptor)
 }
 
-fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
+pub(crate) fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
     let (chain_octets, key_octets) = (read(chain)?, read(key)?);
     Identity::from_pkcs8(&chain_octets, &key_octets).map_err(|error| {
         let why = tls::reason(&error.to_string());
@@ -44,7 +34,7 @@ fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
     })
 }
 
-fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
+pub(crate) fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
     let octets = read(file)?;
     let password = match std::env::var("NSH_TLS_PASSWORD") {
         Ok(password) => password,
