@@ -1,6 +1,7 @@
 //! Formats as they are on the wire: octets to values and back. No sockets, clock or threads.
 
 pub mod checksum;
+pub(crate) mod dns;
 pub mod extension;
 pub mod icmp;
 pub mod ip;
