@@ -1,6 +1,8 @@
 //! Formats as they are on the wire: octets to values and back. No sockets, clock or threads.
 
+pub(crate) mod certificate;
 pub mod checksum;
+mod der;
 pub(crate) mod dns;
 pub mod extension;
 pub mod icmp;
