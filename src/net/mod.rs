@@ -1,6 +1,7 @@
 //! Octets in and out: the system calls.
 
 pub(crate) mod dial;
+pub(crate) mod dns;
 mod eyeballs;
 pub(crate) mod filter;
 pub(crate) mod icmp;
