@@ -1,5 +1,7 @@
 //! TLS on a connection that ends with the job or at a deadline.
 
+pub(crate) mod files;
+
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

@@ -1,6 +1,5 @@
 //! The server's certificate.
 
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use native_tls::{Identity, Protocol, TlsAcceptor, TlsConnector};
 
 use super::arguments::Arguments;
 use crate::cause;
-use crate::net::tls;
+use crate::net::tls::{self, files};
 use crate::tool::{Context, Error};
 use crate::web::credentials;
 
@@ -19,7 +18,7 @@ pub(super) fn acceptor(
     arguments: &Arguments,
 ) -> Result<Option<Arc<TlsAcceptor>>, Error> {
     let identity = match (&arguments.tls_cert, &arguments.tls_key, &arguments.tls_p12) {
-        (Some(chain), Some(key), _) => pem(chain, key)?,
+        (Some(chain), Some(key), _) => files::pem(chain, key).map_err(unusable)?,
         (_, _, Some(file)) => pkcs12(context, file)?,
         _ => return Ok(None),
     };
@@ -31,21 +30,8 @@ pub(super) fn acceptor(
     Ok(Some(Arc::new(acceptor)))
 }
 
-fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
-    let (chain_octets, key_octets) = (read(chain)?, read(key)?);
-    Identity::from_pkcs8(&chain_octets, &key_octets).map_err(|error| {
-        let why = tls::reason(&error.to_string());
-        Error::Usage(format!(
-            "cannot use {} with {}: {why}; both are PEM, and the key is PKCS #8 without a \
-             password (BEGIN PRIVATE KEY), which 'openssl pkcs8 -topk8 -nocrypt' makes of others",
-            chain.display(),
-            key.display()
-        ))
-    })
-}
-
 fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
-    let octets = read(file)?;
+    let octets = files::read(file).map_err(unusable)?;
     let password = match std::env::var("NSH_TLS_PASSWORD") {
         Ok(password) => password,
         Err(_) => {
@@ -53,14 +39,11 @@ fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
             credentials::ask(context, prompt, "set NSH_TLS_PASSWORD")?
         }
     };
-    Identity::from_pkcs12(&octets, &password).map_err(|error| {
-        let why = tls::reason(&error.to_string());
-        let hint = match why.contains("mac verify") {
-            true => ": the password is wrong",
-            false => "; 'openssl pkcs12 -export' makes such files",
-        };
-        Error::Usage(format!("cannot use {}: {why}{hint}", file.display()))
-    })
+    files::pkcs12(file, &octets, &password).map_err(unusable)
+}
+
+fn unusable(error: files::Error) -> Error {
+    Error::Usage(error.to_string())
 }
 
 /// A key that does not belong to its certificate shows only when somebody connects.
@@ -81,11 +64,4 @@ fn try_handshake(acceptor: &TlsAcceptor) -> Result<(), Error> {
         None => Ok(()),
         Some(why) => Err(cannot(format!("{why}; do they belong together?"))),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(file).map_err(|error| {
-        let why = cause::of(&error);
-        Error::Usage(format!("cannot read {}: {why}", file.display()))
-    })
 }
