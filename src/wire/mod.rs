@@ -10,6 +10,7 @@ pub mod ip;
 mod reader;
 pub(crate) mod socks5;
 pub mod tcp;
+pub(crate) mod tls_hello;
 pub mod udp;
 
 /// What is wrong with octets from the network.
