@@ -1,6 +1,5 @@
 //! A server's certificate with its key, tried before anybody connects.
 
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
@@ -9,7 +8,7 @@ use native_tls::{Identity, Protocol, TlsAcceptor, TlsConnector};
 
 use super::credentials;
 use crate::cause;
-use crate::net::tls;
+use crate::net::tls::{self, files};
 use crate::tool::{Context, Error};
 
 pub(crate) fn acceptor(identity: Identity) -> Result<TlsAcceptor, Error> {
@@ -22,20 +21,11 @@ pub(crate) fn acceptor(identity: Identity) -> Result<TlsAcceptor, Error> {
 }
 
 pub(crate) fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
-    let (chain_octets, key_octets) = (read(chain)?, read(key)?);
-    Identity::from_pkcs8(&chain_octets, &key_octets).map_err(|error| {
-        let why = tls::reason(&error.to_string());
-        Error::Usage(format!(
-            "cannot use {} with {}: {why}; both are PEM, and the key is PKCS #8 without a \
-             password (BEGIN PRIVATE KEY), which 'openssl pkcs8 -topk8 -nocrypt' makes of others",
-            chain.display(),
-            key.display()
-        ))
-    })
+    files::pem(chain, key).map_err(unusable)
 }
 
 pub(crate) fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
-    let octets = read(file)?;
+    let octets = files::read(file).map_err(unusable)?;
     let password = match std::env::var("NSH_TLS_PASSWORD") {
         Ok(password) => password,
         Err(_) => {
@@ -43,14 +33,11 @@ pub(crate) fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> 
             credentials::ask(context, prompt, "set NSH_TLS_PASSWORD")?
         }
     };
-    Identity::from_pkcs12(&octets, &password).map_err(|error| {
-        let why = tls::reason(&error.to_string());
-        let hint = match why.contains("mac verify") {
-            true => ": the password is wrong",
-            false => "; 'openssl pkcs12 -export' makes such files",
-        };
-        Error::Usage(format!("cannot use {}: {why}{hint}", file.display()))
-    })
+    files::pkcs12(file, &octets, &password).map_err(unusable)
+}
+
+fn unusable(error: files::Error) -> Error {
+    Error::Usage(error.to_string())
 }
 
 /// A key that does not belong to its certificate shows only when somebody connects.
@@ -71,11 +58,4 @@ fn try_handshake(acceptor: &TlsAcceptor) -> Result<(), Error> {
         None => Ok(()),
         Some(why) => Err(cannot(format!("{why}; do they belong together?"))),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(file).map_err(|error| {
-        let why = cause::of(&error);
-        Error::Usage(format!("cannot read {}: {why}", file.display()))
-    })
 }
