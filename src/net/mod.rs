@@ -159,6 +159,22 @@ pub(crate) fn interface_mtu(address: IpAddr) -> usize {
     mtu.unwrap_or(ETHERNET).min(IP_MAX)
 }
 
+/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT`, or a bare address of IPv6.
+pub(crate) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match (bracketed, text.split_once(':')) {
+        (Some((host, "")), _) => (host, None),
+        (Some((host, rest)), _) => (host, Some(rest.strip_prefix(':')?)),
+        (None, Some((host, port))) if !port.contains(':') => (host, Some(port)),
+        (None, _) => (text, None),
+    };
+    let port = match port {
+        Some(port) => Some(port.parse().ok()?),
+        None => None,
+    };
+    Some((host, port)).filter(|(host, _)| !host.is_empty())
+}
+
 /// By whom a server with this address can be asked.
 pub(crate) fn reach(address: SocketAddr) -> &'static str {
     match address.ip().is_loopback() {
@@ -223,4 +239,27 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_port;
+
+    #[test]
+    fn ports_of_hosts() {
+        for (given, expected) in [
+            ("host", Some(("host", None))),
+            ("host:7", Some(("host", Some(7)))),
+            ("[::1]:7", Some(("::1", Some(7)))),
+            ("[::1]", Some(("::1", None))),
+            ("::1", Some(("::1", None))),
+            ("host:x", None),
+            ("host:70000", None),
+            ("[::1]7", None),
+            (":7", None),
+            ("", None),
+        ] {
+            assert_eq!(split_port(given), expected, "{given}");
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! TLS on a connection that ends with the job or at a deadline.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "mail is going to use it"))]
 pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod pin;

@@ -12,6 +12,7 @@ pub mod ip;
 pub(crate) mod mac;
 pub(crate) mod ping_pong;
 mod reader;
+pub(crate) mod smtp;
 pub(crate) mod socks5;
 pub(crate) mod stamp;
 pub mod tcp;

@@ -2,12 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use native_tls::TlsAcceptor;
 
-use crate::duration;
 use crate::measure::size;
 use crate::tool::Error;
 use crate::web::certificate;
@@ -47,10 +45,6 @@ pub(in crate::tools::mail) struct Arguments {
     /// Octets of a message
     #[arg(long, value_name = "OCTETS", default_value = "25M", requires = "sink", value_parser = parse_octets)]
     pub(super) max_size: usize,
-    // RFC 5321 section 4.5.3.2.7 wants at least five minutes.
-    /// For a client that sends nothing, or takes nothing
-    #[arg(long, value_name = "SPAN", default_value = "5m", requires = "sink", value_parser = duration::parse)]
-    pub(super) timeout: Duration,
     /// Show what clients (C:) and the server (S:) say, without passwords
     #[arg(short, long, requires = "sink")]
     pub(super) verbose: bool,

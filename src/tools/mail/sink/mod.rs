@@ -41,6 +41,8 @@ const CONNECTIONS_MAX: usize = 100;
 const TOO_MANY: &[u8] = b"421 4.3.2 there are too many connections\r\n";
 /// How long to wait for descriptors or threads when there are none.
 const SHORTAGE: Duration = Duration::from_millis(100);
+/// For a client that sends nothing, or takes nothing: RFC 5321 section 4.5.3.2.7.
+const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// RFC 6761 section 6.3: a name that is nobody else's.
 const HOSTNAME: &str = "sink.localhost";
 
@@ -65,7 +67,11 @@ struct Tally {
     accepted: AtomicU64,
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
+pub(super) fn run(
+    context: &Context,
+    arguments: &Arguments,
+    timeout: Option<Duration>,
+) -> Result<Status, Error> {
     let acceptor = arguments.acceptor()?;
     let folder = arguments.folder().map(Folder::open).transpose()?;
     let wanted = SocketAddr::new(arguments.bind, arguments.port);
@@ -75,7 +81,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Er
         context: context.clone(),
         options: options(arguments, address.ip()),
         acceptor,
-        timeout: arguments.timeout,
+        timeout: timeout.unwrap_or(TIMEOUT),
         verbose: arguments.verbose,
         folder,
         places: Arc::new(Places::new(CONNECTIONS_MAX, 0)),
