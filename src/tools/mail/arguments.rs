@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::dialogue::outcome;
+use super::dialogue::plan::Dsn;
 use super::sasl::mechanism::Mechanism;
 use crate::net::tls::pin::Pin;
+use crate::wire::smtp::command::{EnvelopeId, Notify, Return};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Tls {
@@ -28,6 +30,22 @@ pub(super) enum Stop {
     Auth,
     Mail,
     Rcpt,
+}
+
+/// RFC 3461 section 4.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    Success,
+    Failure,
+    Delay,
+    Never,
+}
+
+/// RFC 3461 section 4.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Back {
+    Full,
+    Headers,
 }
 
 #[derive(Args)]
@@ -105,6 +123,20 @@ pub(super) struct Arguments {
     /// Send the password also where everybody can read it
     #[arg(long, requires = "user")]
     pub(super) insecure_auth: bool,
+    /// Ask for a report to the sender on these: success, failure, delay, or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_delimiter = ',',
+        conflicts_with = "sink"
+    )]
+    pub(super) notify: Vec<When>,
+    /// How much of the message such a report brings back
+    #[arg(long, value_name = "WHAT", conflicts_with = "sink")]
+    pub(super) ret: Option<Back>,
+    /// What such a report calls the message
+    #[arg(long, value_name = "ID", value_parser = envelope_id, conflicts_with = "sink")]
+    pub(super) envid: Option<EnvelopeId>,
     /// What to call this machine [default: its name, or its address]
     #[arg(long, value_name = "NAME", conflicts_with = "sink")]
     pub(super) ehlo: Option<String>,
@@ -120,6 +152,29 @@ pub(super) struct Arguments {
     /// Only what became of it
     #[arg(short, long, conflicts_with = "sink")]
     pub(super) quiet: bool,
+}
+
+fn envelope_id(text: &str) -> Result<EnvelopeId, String> {
+    EnvelopeId::new(text).map_err(|error| error.to_string())
+}
+
+impl Arguments {
+    /// What is asked of servers that offer DSN.
+    pub(super) fn dsn(&self) -> Dsn {
+        let is_wanted = |when| self.notify.contains(&when);
+        Dsn {
+            returned: self.ret.map(|back| match back {
+                Back::Full => Return::Full,
+                Back::Headers => Return::Headers,
+            }),
+            envelope_id: self.envid.clone(),
+            notify: (!self.notify.is_empty()).then(|| Notify {
+                success: is_wanted(When::Success),
+                failure: is_wanted(When::Failure),
+                delay: is_wanted(When::Delay),
+            }),
+        }
+    }
 }
 
 fn mechanism(name: &str) -> Result<Mechanism, String> {

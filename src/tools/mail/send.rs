@@ -12,10 +12,10 @@ use super::arguments::{Arguments, Tls};
 use super::compose::{Letter, compose};
 use super::courier::{Failure, Way};
 use super::dialogue::outcome::{Fate, Outcome, Refusal};
-use super::dialogue::plan::{Credentials, Dsn, Job, Message, Plan, TlsMode};
+use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
 use super::password;
 use super::report::{self, Event};
-use super::sasl::mechanism::Mechanism;
+use super::sasl::mechanism::{Mechanism, misses_channel_binding};
 use super::sasl::secret::Secret;
 use crate::net::random;
 use crate::net::tls::client::Options;
@@ -105,6 +105,7 @@ fn deliver(
         mechanisms => Some(mechanisms),
     };
     let credentials = arguments.user.as_deref().zip(secret);
+    let credentials_given = credentials.is_some();
     let own_name = || nix::unistd::gethostname().unwrap_or_default();
     let own_name = match &arguments.ehlo {
         Some(name) => name.clone(),
@@ -132,7 +133,7 @@ fn deliver(
             from: Some(letter.from.clone()),
             recipients: letter.recipients.clone(),
             message: Message::new(&letter.octets),
-            dsn: Dsn::default(),
+            dsn: arguments.dsn(),
         }],
         stop_after: arguments.stop_after.map(Into::into),
         pipelining: true,
@@ -152,6 +153,22 @@ fn deliver(
         Ok(outcome) => outcome,
         Err(failure) => return Ok(told(context, failure)),
     };
+    let offered: Vec<&str> = outcome
+        .facts
+        .extensions
+        .auth
+        .iter()
+        .map(String::as_str)
+        .collect();
+    let has_binding = line
+        .session
+        .as_ref()
+        .is_some_and(|session| session.channel_binding.is_some());
+    if credentials_given && misses_channel_binding(&offered, has_binding) {
+        context.out.warn(
+            "mail: the server could bind the login to this TLS connection, and nsh could not",
+        );
+    }
     let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
     tell(context, letter, &outcome, server, clock::now() - started)?;
     if context.cancel.is_cancelled() {

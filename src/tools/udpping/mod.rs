@@ -109,6 +109,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Of answers to each source, a second.
 const RATE_MAX: u32 = 1000;
+/// Of a request with a session whose answer has room for what the server saw.
+const SESSION_OCTETS_MIN: u16 = 64;
 /// Over Ethernet without fragments, behind the headers of IPv6 and UDP.
 const OCTETS_MAX: i64 = 65_507;
 
@@ -437,7 +439,9 @@ impl Arguments {
             false => ping_pong::EXTENDED_OCTETS,
         };
         Dialect::Words {
-            session: (!self.plain).then(|| random() as u32),
+            // Where the server has no room to answer, it is not asked what it sees.
+            session: (!self.plain && self.size.is_none_or(|size| size >= SESSION_OCTETS_MIN))
+                .then(|| random() as u32),
             octets: self.size.map_or(default, usize::from),
         }
     }

@@ -10,7 +10,6 @@ use super::Address;
 use super::address::is_address_literal;
 
 pub(crate) const DATA: &[u8] = b"DATA\r\n";
-pub(crate) const NOOP: &[u8] = b"NOOP\r\n";
 pub(crate) const QUIT: &[u8] = b"QUIT\r\n";
 pub(crate) const RSET: &[u8] = b"RSET\r\n";
 pub(crate) const STARTTLS: &[u8] = b"STARTTLS\r\n";
