@@ -113,7 +113,7 @@ fn case(number: u64, message: &Message) -> Value {
     let files = files.map(|file| json!([file.file_name, STANDARD.encode(&file.octets)]));
     json!({
         "number": number,
-        "needs_utf8": message.needs_utf8(),
+        "needs_utf8": !message.emit().expect("a message").is_ascii(),
         "octets": STANDARD.encode(message.emit().expect("a message")),
         "subject": message.subject,
         "from": mailboxes(std::slice::from_ref(&message.from)),
