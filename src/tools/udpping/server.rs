@@ -288,23 +288,24 @@ impl Server<'_> {
             self.tally.replies_lost += 1;
             return;
         }
-        self.tally.answered += 1;
-        self.tally.duplicated += u64::from(fate.copies - 1);
-        for _ in 1..fate.copies {
-            self.deliver_one(answer.clone(), fate.delay, now);
+        let twice = (fate.copies > 1).then(|| answer.clone());
+        if !self.deliver_one(answer, fate.delay, now) {
+            self.tally.replies_lost += 1;
+            return;
         }
-        self.deliver_one(answer, fate.delay, now);
+        self.tally.answered += 1;
+        let is_twice = twice.is_some_and(|answer| self.deliver_one(answer, fate.delay, now));
+        self.tally.duplicated += u64::from(is_twice);
     }
 
-    fn deliver_one(&mut self, answer: Answer, delay: Duration, now: Instant) {
+    /// `false` where there is no room for more that is delayed, as in a full queue on the way.
+    fn deliver_one(&mut self, answer: Answer, delay: Duration, now: Instant) -> bool {
         if delay.is_zero() {
-            return self.send(&answer);
+            self.send(&answer);
+            return true;
         }
         let octets = answer.octets.len();
-        if !self.delayed.push(now + delay, octets, answer) {
-            // Like a full queue on the way.
-            self.tally.replies_lost += 1;
-        }
+        self.delayed.push(now + delay, octets, answer)
     }
 
     /// A full queue here loses the answer, as one on the way would.
