@@ -18,7 +18,7 @@ use crate::clock::{self, Timeline};
 use crate::net::inbox::Inbox;
 use crate::net::{self, udp};
 use crate::output::{self, Tone};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 use crate::wire::heartbeat::Beat;
 use crate::wire::mac::Key;
 
@@ -113,7 +113,7 @@ struct Monitor<'a> {
 }
 
 pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
-    let cannot = |error: net::Error| context.with_neighbour(error, wanted.address);
+    let cannot = |error: net::Error| context.with_neighbour(error, Endpoint::Udp(wanted.address));
     let socket = udp::bind(wanted.address).map_err(cannot)?;
     let unusable = |error| {
         let what = "cannot set up the socket".to_owned();
@@ -122,13 +122,13 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
     udp::stamp_arrivals(&socket).map_err(unusable)?;
     let address = socket.local_addr().map_err(unusable)?;
     let roster = Arc::new(Mutex::new(Roster::new(wanted.plan)));
-    let mut addresses = vec![address];
+    let mut endpoints = vec![Endpoint::Udp(address)];
     let metrics = match wanted.metrics {
         Some(port) => {
             let at = SocketAddr::new(address.ip(), port);
             let served = Arc::clone(&roster);
             let bound = metrics::serve(context, at, move || metrics::text(&lock(&served)))?;
-            addresses.push(bound);
+            endpoints.push(Endpoint::Tcp(bound));
             Some(format!("http://{bound}/metrics"))
         }
         None => None,
@@ -144,7 +144,7 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
             context.out.emit(&listening);
             context.end_on_q();
         }
-        false => context.ready(&addresses, &listening),
+        false => context.ready(&endpoints, &listening),
     }
     let mut monitor = Monitor {
         context,
