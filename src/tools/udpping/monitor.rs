@@ -26,6 +26,8 @@ const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// Of one kind of refusal, told once in so long.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long heartbeats may wait for others.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// Taken before what is due is looked at.
 const DATAGRAMS_MAX: usize = 1024;
 
@@ -120,6 +122,7 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         Error::from(net::Error::System { what, error })
     };
     udp::stamp_arrivals(&socket).map_err(unusable)?;
+    udp::let_wait(&socket).map_err(unusable)?;
     let address = socket.local_addr().map_err(unusable)?;
     let roster = Arc::new(Mutex::new(Roster::new(wanted.plan)));
     let mut endpoints = vec![Endpoint::Udp(address)];
@@ -199,6 +202,11 @@ impl Monitor<'_> {
             });
             let cancel = &self.context.cancel;
             cancel.wait(self.socket.as_fd(), PollFlags::POLLIN, Some(next))?;
+            if !has_more {
+                // The kernel knows when each came; taken together they cost half as much.
+                let gathered = clock::now() + GATHERED_FOR;
+                cancel.sleep_until(due.map_or(gathered, |due| due.min(gathered)))?;
+            }
         }
     }
 
