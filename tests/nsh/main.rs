@@ -12,4 +12,5 @@ mod scripts;
 mod serve;
 mod support;
 mod trace;
+mod udpping;
 mod upper;
