@@ -79,6 +79,7 @@ fn two_servers_that_are_made_to_answer_each_other_fall_silent() {
     check_loop(UPPER, SERVER, 4);
     check_loop(REFLECTOR, SERVER, 4);
     check_loop(SERVER, REFLECTOR, 4);
+    // Whatever the time of day is, see below.
     check_loop(REFLECTOR, UPPER, 64);
     check_loop(UPPER, REFLECTOR, 64);
 }
@@ -150,6 +151,29 @@ fn a_foreign_echo_is_not_answered_without_end() {
             assert!(count <= 4, "{line} answers an echo");
             echo.send(&answer).expect("loopback");
         }
+    }
+}
+
+/// What comes back need not be what was sent: `upper` changes letters, and at some times of the
+/// day each timestamp has some.
+#[test]
+fn a_reflector_knows_its_replies_also_where_they_were_changed() {
+    let reflector = listen("--reflector");
+    let echo = connect(reflector.address);
+    let mut packet = QUESTION.to_vec();
+    for count in 0.. {
+        echo.send(&packet).expect("loopback");
+        ask(&connect(reflector.address), &QUESTION);
+        let Some(mut answer) = answer_so_far(&echo) else {
+            break;
+        };
+        assert!(count <= 64, "{count} answers, and no end");
+        // As upper case changes the third octet of the seconds, and one of the fraction.
+        for stamp in [4, 16, 28] {
+            answer[stamp + 2] ^= 0x20;
+            answer[stamp + 5] ^= 0x20;
+        }
+        packet = answer;
     }
 }
 
