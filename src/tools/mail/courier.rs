@@ -190,7 +190,8 @@ impl Way<'_> {
                     Err(client::Error::Net(net::Error::Cancelled)) => dialogue.cancelled(),
                     Err(error) => {
                         let temporary = is_temporary(&error);
-                        self.tell(&Event::failed(Stage::Tls, temporary, &error.to_string()));
+                        let told = Event::failed(Stage::Tls, temporary, &error.to_string());
+                        self.context.out.emit(&told);
                         dialogue.tls_failed(temporary);
                     }
                 },

@@ -1,5 +1,6 @@
 //! The monitor: who is up, who is late, who is down, and what the ways from them lose.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -109,8 +110,8 @@ struct Monitor<'a> {
     roster: Arc<Mutex<Roster>>,
     events: Vec<Beats>,
     rejected: u64,
-    untold: u64,
-    told_at: Option<Instant>,
+    /// Of each reason, when it was told and how often it was not since.
+    told: HashMap<String, (Instant, u64)>,
     shown_at: Instant,
 }
 
@@ -157,8 +158,7 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         roster,
         events: Vec::new(),
         rejected: 0,
-        untold: 0,
-        told_at: None,
+        told: HashMap::new(),
         shown_at: clock::now(),
     };
     monitor.show(clock::now());
@@ -246,17 +246,22 @@ impl Monitor<'_> {
     fn reject(&mut self, from: SocketAddr, reason: String) {
         self.rejected += 1;
         let now = clock::now();
-        let since = self.told_at.map(|at| now.saturating_duration_since(at));
-        if self.wanted.is_live || since.is_some_and(|since| since < TELL_INTERVAL) {
-            self.untold += 1;
-            return;
+        let known = self.told.get_mut(&reason);
+        if let Some((told_at, untold)) = known {
+            let is_new = now.saturating_duration_since(*told_at) < TELL_INTERVAL;
+            if is_new || self.wanted.is_live {
+                *untold += 1;
+                return;
+            }
         }
-        self.told_at = Some(now);
-        self.context.out.emit(&Event::Rejected {
-            address: from.to_string(),
-            reason,
-            untold: std::mem::take(&mut self.untold),
-        });
+        let before = self.told.insert(reason.clone(), (now, 0));
+        if !self.wanted.is_live {
+            self.context.out.emit(&Event::Rejected {
+                address: from.to_string(),
+                reason,
+                untold: before.map_or(0, |(_, untold)| untold),
+            });
+        }
     }
 
     fn show(&mut self, now: Instant) {

@@ -156,8 +156,9 @@ impl Roster {
         }
         let index = self.senders.len();
         self.indexes.insert(name.clone(), index);
-        self.senders
-            .push(Sender::new(now, from, name.clone(), beat));
+        let mut sender = Sender::new(now, from, name.clone(), beat);
+        sender.may_go_back = !self.plan.is_authenticated;
+        self.senders.push(sender);
         self.schedule(index);
         Event::Up {
             name,
