@@ -23,14 +23,20 @@ pub(crate) mod udp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::{SockaddrStorage, setsockopt};
 use socket2::Socket;
 
 use crate::cancel::Cancelled;
 use crate::cause;
+
+/// For sweeps and monitors: room for the answers to a whole window of requests, and for what comes
+/// while others have the processor.
+const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 
 /// What was tried, on what, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +99,14 @@ fn cannot_listen(address: SocketAddr, protocol: &str, error: io::Error) -> Error
         ));
     }
     Error::System { what, error }
+}
+
+/// So that more may wait, as far as this user may have it.
+fn enlarge_receive_buffer(socket: &impl AsFd) -> io::Result<()> {
+    if setsockopt(socket, RcvBufForce, &RECEIVE_BUFFER_OCTETS).is_err() {
+        setsockopt(socket, RcvBuf, &RECEIVE_BUFFER_OCTETS)?;
+    }
+    Ok(())
 }
 
 /// Sets how packets leave.

@@ -38,6 +38,11 @@ pub(crate) fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
     Ok(socket)
 }
 
+/// Many datagrams may wait.
+pub(crate) fn let_wait(socket: &UdpSocket) -> io::Result<()> {
+    super::enlarge_receive_buffer(socket)
+}
+
 /// From now on the kernel says when datagrams came.
 pub(crate) fn stamp_arrivals(socket: &UdpSocket) -> io::Result<()> {
     Ok(setsockopt(socket, ReceiveTimestampns, &true)?)

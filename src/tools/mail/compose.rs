@@ -60,25 +60,29 @@ impl output::Event for Preview {
 /// Asks for what is missing, and whether to send it then. `None` if not.
 pub(super) fn compose(context: &Context, arguments: &Arguments) -> Result<Option<Letter>, Error> {
     let mut is_asked = false;
-    let mut ask = |given: &Option<String>, prompt: &str, option: &str| match given {
-        Some(given) => Ok(given.clone()),
+    let from = match &arguments.from {
+        Some(from) => Mailbox::parse(from).map_err(|error| wrong("--from", from, error))?,
         None => {
             is_asked = true;
-            line(context, prompt, option)
+            ask(context, "from: ", "--from", Mailbox::parse)?
         }
     };
-    let from = ask(&arguments.from, "from: ", "--from")?;
-    let from = Mailbox::parse(&from).map_err(|error| wrong("--from", &from, error))?;
-    let to = match arguments.to.is_empty() && arguments.cc.is_empty() && arguments.bcc.is_empty() {
-        true => vec![ask(&None, "to: ", "--to")?],
-        false => arguments.to.clone(),
+    let mut to = mailboxes("--to", &arguments.to)?;
+    let cc = mailboxes("--cc", &arguments.cc)?;
+    let bcc = mailboxes("--bcc", &arguments.bcc)?;
+    if to.is_empty() && cc.is_empty() && bcc.is_empty() {
+        is_asked = true;
+        to = ask(context, "to: ", "--to", Mailbox::parse_list)?;
+    }
+    let subject = match &arguments.subject {
+        Some(subject) => subject.clone(),
+        None => {
+            is_asked = true;
+            ask(context, "subject: ", "--subject", |subject| {
+                Ok::<_, std::convert::Infallible>(subject.to_owned())
+            })?
+        }
     };
-    let [to, cc, bcc] = [
-        mailboxes("--to", &to)?,
-        mailboxes("--cc", &arguments.cc)?,
-        mailboxes("--bcc", &arguments.bcc)?,
-    ];
-    let subject = ask(&arguments.subject, "subject: ", "--subject")?;
     let text = match (&arguments.body, &arguments.body_file) {
         (Some(body), _) => body.clone(),
         (None, Some(file)) => text_of(file)?,
@@ -143,12 +147,26 @@ fn is_wanted(
     Ok(answer.is_none_or(|answer| matches!(answer.trim(), "" | "y" | "Y" | "yes")))
 }
 
-fn line(context: &Context, prompt: &str, option: &str) -> Result<String, Error> {
+/// Until the answer is a good one.
+fn ask<T, E: fmt::Display>(
+    context: &Context,
+    prompt: &str,
+    option: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, Error> {
     let instead = format!("give {option}");
-    let answer = context
-        .input
-        .ask(&context.cancel, prompt, false, &instead)?;
-    answer.ok_or_else(|| Error::Usage(format!("no answer to '{prompt}'; give {option}")))
+    loop {
+        let answer = context
+            .input
+            .ask(&context.cancel, prompt, false, &instead)?;
+        let Some(answer) = answer else {
+            return Err(Error::Usage(format!("no answer to '{prompt}'; {instead}")));
+        };
+        match parse(&answer) {
+            Ok(parsed) => return Ok(parsed),
+            Err(error) => context.out.warn(format!("mail: '{answer}': {error}")),
+        }
+    }
 }
 
 /// Lines until a single dot, or the end.

@@ -1,9 +1,9 @@
 //! Sending: what is asked for, done and told.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use native_tls::Identity;
@@ -67,6 +67,17 @@ pub(super) fn run(
         Tls::Starttls => SUBMISSION_PORT,
         Tls::Opportunistic | Tls::None => SMTP_PORT,
     });
+    let cannot = |file: &Path, error| {
+        Error::Usage(format!(
+            "cannot write {}: {}",
+            file.display(),
+            cause::of(&error)
+        ))
+    };
+    let transcript = match &arguments.transcript {
+        Some(file) => Some(private_file(file).map_err(|error| cannot(file, error))?),
+        None => None,
+    };
     let secret = match &arguments.user {
         Some(user) => Some(password::find(context, arguments, host, user)?),
         None => None,
@@ -79,7 +90,7 @@ pub(super) fn run(
         options: arguments.tls_options(host)?,
         is_quiet: arguments.quiet,
     };
-    deliver(&way, arguments, tls, &letter, secret.as_ref())
+    deliver(&way, arguments, tls, &letter, secret.as_ref(), transcript)
 }
 
 fn deliver(
@@ -88,6 +99,7 @@ fn deliver(
     tls: Tls,
     letter: &Letter,
     secret: Option<&Secret>,
+    transcript: Option<File>,
 ) -> Result<Status, Error> {
     let context = way.context;
     let started = clock::now();
@@ -138,16 +150,6 @@ fn deliver(
         stop_after: arguments.stop_after.map(Into::into),
         pipelining: true,
         chunking: true,
-    };
-    let transcript = match &arguments.transcript {
-        Some(file) => Some(private_file(file).map_err(|error| {
-            Error::Usage(format!(
-                "cannot write {}: {}",
-                file.display(),
-                cause::of(&error)
-            ))
-        })?),
-        None => None,
     };
     let outcome = match way.talk(&mut line, plan, transcript)? {
         Ok(outcome) => outcome,
@@ -268,13 +270,17 @@ fn keep(letter: &Letter) -> Result<PathBuf, Error> {
     Ok(file)
 }
 
-fn private_file(file: &std::path::Path) -> std::io::Result<std::fs::File> {
-    OpenOptions::new()
+/// For its owner only, also where it was there before.
+fn private_file(file: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    let opened = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .open(file)
+        .open(file)?;
+    opened.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(opened)
 }
 
 /// The exact octets where a program reads them, and for a person the same as lines.

@@ -50,7 +50,7 @@ use worker::Worker;
 use crate::measure::size;
 use crate::net::{self, tcp};
 use crate::output::{self, Tone};
-use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
+use crate::tool::{Context, Endpoint, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::web::access::{self, AccessLog};
 use crate::web::certificate;
 use crate::web::credentials::{self, Credentials};
@@ -187,7 +187,7 @@ impl Server {
         let count = arguments.threads.map_or_else(processors, usize::from);
         let wanted = SocketAddr::new(arguments.bind, arguments.port);
         let listeners = tcp::listen_together(wanted, count)
-            .map_err(|error| context.with_neighbour(error, wanted))?;
+            .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(wanted)))?;
         let address = listeners[0].local_addr().unwrap_or(wanted);
         let now = clock::now();
         let metrics = Arc::new(Metrics {
@@ -216,7 +216,7 @@ impl Server {
             let text = "no QR code: no phone can reach a loopback address; add -b 0.0.0.0";
             context.out.notice(text);
         }
-        context.ready(&[address], &listening(arguments, address));
+        context.ready(&[Endpoint::Tcp(address)], &listening(arguments, address));
         Ok(server)
     }
 

@@ -269,19 +269,19 @@ impl Mode {
             "request_loss" => "--loss".to_owned(),
             option => format!("--{}", option.replace('_', "-")),
         };
-        Err(Error::Usage(format!("{self} has no {option}")))
+        Err(Error::Usage(format!("{option} is not for {self}")))
     }
 }
 
 impl std::fmt::Display for Mode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Mode::Words => "udpping without a mode like --stamp",
-            Mode::Stamp => "udpping --stamp",
-            Mode::Server => "udpping --server",
-            Mode::Reflector => "udpping --reflector",
-            Mode::Heartbeat => "udpping --heartbeat",
-            Mode::Monitor => "udpping --monitor",
+            Mode::Words => "pinging",
+            Mode::Stamp => "--stamp",
+            Mode::Server => "--server",
+            Mode::Reflector => "--reflector",
+            Mode::Heartbeat => "--heartbeat",
+            Mode::Monitor => "--monitor",
         })
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct Tally {
     pub(super) reordered: u64,
     pub(super) refused: u64,
     pub(super) stray: u64,
+    /// Requests that left when the next was due already.
+    pub(super) behind: u64,
     /// Slots in which nothing was sent.
     pub(super) missed: u64,
 }
@@ -167,6 +169,7 @@ impl Probes {
     pub(super) fn on_sent(&mut self, at: Instant, has_left: bool) {
         let lateness = at.saturating_duration_since(self.due());
         self.lateness.add(lateness);
+        self.tally.behind += u64::from(lateness >= self.plan.interval);
         self.slot += 1;
         if lateness > LATENESS_MAX {
             let interval = self.plan.interval.as_nanos().max(1);

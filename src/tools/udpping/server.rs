@@ -18,7 +18,7 @@ use crate::echo::Gate;
 use crate::net::inbox::{Inbox, Received};
 use crate::net::{self, udp};
 use crate::output::{self, Printable, Tone};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
 /// Answered before delayed answers get their turn.
@@ -168,7 +168,7 @@ pub(super) fn run(
     gate: Gate,
     impairment: Impairment,
 ) -> Result<Status, Error> {
-    let cannot = |error: net::Error| context.with_neighbour(error, wanted.address);
+    let cannot = |error: net::Error| context.with_neighbour(error, Endpoint::Udp(wanted.address));
     let socket = udp::bind(wanted.address).map_err(cannot)?;
     let unusable = |error| {
         let what = "cannot set up the socket".to_owned();
@@ -193,7 +193,7 @@ pub(super) fn run(
         what: wanted.what,
         reach: net::reach(address),
     };
-    context.ready(&[address], &listening);
+    context.ready(&[Endpoint::Udp(address)], &listening);
     let Err(Cancelled) = server.serve();
     server.context.summarize(server.tally.to_string());
     context.out.emit(&Event::ServerStatistics(server.tally));

@@ -120,6 +120,8 @@ struct Pacing {
     late_avg_ms: f64,
     late_p99_ms: f64,
     late_max_ms: f64,
+    /// Later than the next was due.
+    behind: u64,
     missed_slots: u64,
     #[serde(skip)]
     is_fast: bool,
@@ -255,6 +257,7 @@ impl Pacing {
             late_avg_ms: probes.lateness.average,
             late_p99_ms,
             late_max_ms: probes.lateness.max,
+            behind: probes.tally.behind,
             missed_slots: probes.tally.missed,
             is_fast: wanted.plan.interval.as_secs_f64() * 1e3 < PACED_MS_MAX,
         }
@@ -327,13 +330,14 @@ impl fmt::Display for Statistics {
             let Pacing {
                 late_avg_ms,
                 late_p99_ms,
+                behind,
                 missed_slots,
                 ..
             } = &self.pacing;
             write!(
                 f,
-                "\nsent {late_avg_ms:.3} ms late on average, p99 {late_p99_ms:.3} ms, \
-                 {missed_slots} slots missed"
+                "\nsent {late_avg_ms:.3} ms late on average, p99 {late_p99_ms:.3} ms; \
+                 {behind} by an interval or more, {missed_slots} slots missed"
             )?;
         }
         if self.received > 1 {

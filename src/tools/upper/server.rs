@@ -23,7 +23,7 @@ use crate::echo::Gate;
 use crate::net::inbox::Inbox;
 use crate::net::{self, tcp, udp};
 use crate::output::{self, Printable, Tone};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 
 const STOP: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -165,14 +165,16 @@ impl<'a> Server<'a> {
         let mut address = SocketAddr::new(arguments.bind, arguments.own_port);
         let mut listener = None;
         if !arguments.udp {
-            let bound = tcp::listen(address)?;
+            let bound = tcp::listen(address)
+                .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(address)))?;
             // With port 0 UDP takes the port that TCP was given.
             address = bound.local_addr().unwrap_or(address);
             listener = Some(TcpListener::from_std(bound));
         }
         let mut datagrams = None;
         if !arguments.tcp {
-            let bound = udp::bind(address)?;
+            let bound = udp::bind(address)
+                .map_err(|error| context.with_neighbour(error, Endpoint::Udp(address)))?;
             address = bound.local_addr().unwrap_or(address);
             datagrams = Some(UdpSocket::from_std(bound));
         }
@@ -207,7 +209,14 @@ impl<'a> Server<'a> {
             protocols,
             reach: net::reach(address),
         };
-        context.ready(&[address], &listening);
+        let endpoints: Vec<Endpoint> = [
+            (!arguments.udp).then_some(Endpoint::Tcp(address)),
+            (!arguments.tcp).then_some(Endpoint::Udp(address)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        context.ready(&endpoints, &listening);
         Ok(server)
     }
 

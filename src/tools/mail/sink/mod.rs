@@ -32,7 +32,7 @@ use folder::Folder;
 use session::Options;
 
 use crate::net::{peer, tcp};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 use crate::web::places::{Place, Places};
 use crate::{cause, clock};
 
@@ -75,7 +75,8 @@ pub(super) fn run(
     let acceptor = arguments.acceptor()?;
     let folder = arguments.folder().map(Folder::open).transpose()?;
     let wanted = SocketAddr::new(arguments.bind, arguments.port);
-    let listener = tcp::listen(wanted).map_err(|error| context.with_neighbour(error, wanted))?;
+    let listener = tcp::listen(wanted)
+        .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(wanted)))?;
     let address = listener.local_addr().unwrap_or(wanted);
     let shared = Arc::new(Shared {
         context: context.clone(),
@@ -89,7 +90,10 @@ pub(super) fn run(
     });
     let summarized = Arc::clone(&shared);
     context.summarize_with(move || summarized.summary());
-    context.ready(&[address], &event::listening(arguments, address));
+    context.ready(
+        &[Endpoint::Tcp(address)],
+        &event::listening(arguments, address),
+    );
     let mut threads = Vec::new();
     let stopped = accept(&shared, &listener, &mut threads);
     // The port is free at once.
