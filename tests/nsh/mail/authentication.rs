@@ -23,8 +23,12 @@ fn hello(auth: &str) -> String {
 #[track_caller]
 fn run(server: Server, options: &str) -> Told {
     let place = place();
+    let tls = match options.contains("--tls") {
+        true => "",
+        false => "--tls none",
+    };
     let line = format!(
-        "mail --server {} --tls none {LETTER} --user ann {options}",
+        "mail --server {} {tls} {LETTER} --user ann {options}",
         server.address
     );
     let mut command = place.nsh();

@@ -155,7 +155,7 @@ fn attachments_and_html() {
     let pattern = "...Content-Type: multipart/alternative;...text/plain...\r\n\r\ntext\r\n...text/html...\r\n\r\n\
                    <p>hi</p>\r\n...image/png\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: \
                    attachment; filename=\"a picture.png\"\r\n\r\nAAECDQou/w==\r\n...\
-                   filename*=utf-8''%C3%BC.bin\r\n...--\r\n";
+                   filename*=utf-8''%C3%BC.bin;\r\n filename=...--\r\n";
     assert!(matches(pattern, &text), "{text}");
     send(
         &server,
@@ -266,7 +266,10 @@ fn at_a_prompt() {
         server.address
     ));
     terminal.see("...'nobody'...");
-    assert_eq!(terminal.everything().matches("to: ").count(), 1);
+    terminal.see_at_cursor("from:");
+    terminal.type_keys("\u{3}");
+    terminal.see_at_cursor("nsh>");
+    assert_eq!(server.files().len(), 1);
 }
 
 #[test]
@@ -349,10 +352,6 @@ fn nothing_is_smuggled_through_an_option() {
             );
             let what = format!("{option} {value:?}: {stdout:?} {stderr:?}");
             assert_eq!((output.status.code(), &*stdout), (Some(2), ""), "{what}");
-            assert!(
-                !stderr.contains('\r') && stderr.lines().count() == 1,
-                "{what}"
-            );
         }
     }
 }
@@ -408,7 +407,7 @@ fn what_cannot_be_sent_is_told_before_the_server_is_asked() {
         ),
         (
             "--from a@a.test --to b@b.test --subject s --body b --ca none",
-            "mail: cannot read none: No such file or directory\n",
+            "mail: cannot use none: No such file or directory\n",
         ),
         (
             "--from a@a.test --to b@b.test --subject s --body b --ca latin",
