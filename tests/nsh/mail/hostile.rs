@@ -155,6 +155,26 @@ fn replies_behind_starttls() {
     }
 }
 
+/// Why is told, also where only the end is wanted.
+#[test]
+fn a_certificate_behind_starttls_that_is_not_trusted() {
+    let place = authority();
+    certify(&place, "IP:127.0.0.1", "2");
+    let (certificate, key) = (place.read("cert.pem"), place.read("key.pem"));
+    let script = "S: 220 hi\nC: EHLO c.test\nS: 250-mx.test\nS: 250 STARTTLS\n\
+                  C: STARTTLS\nS: 220 go\nTLS\nWAIT";
+    for mode in ["starttls", "opportunistic", "starttls -q"] {
+        let place = authority();
+        place.write("cert.pem", &certificate);
+        place.write("key.pem", &key);
+        let told = tell_in(place, &format!("--tls {mode} {LETTER}"), script);
+        let words = "the certificate of 127.0.0.1 is not trusted: its issuer is not known here";
+        told.check(52, words);
+        told.check(52, "bob@b.test: refused (tls)");
+        assert!(!told.said.contains("MAIL"), "{}", told.said);
+    }
+}
+
 #[test]
 fn starttls_that_is_not_to_be_had() {
     let stripped = format!("{HELLO}{BYE}");

@@ -3,11 +3,27 @@
 use std::io::Write;
 use std::process::Stdio;
 
+use super::server::{BYE, ENVELOPE, HELLO, LETTER, tell_in};
 use super::{Server, sink};
 use crate::prompt::Terminal;
 use crate::support::{Ran, Running, matches, place};
 
 const ADDRESSES: &str = "--from 'Ann <ann@a.test>' --to bob@b.test";
+
+/// In the file, and as the same text with the line ends of mail.
+const BODIES: [(&str, &str); 8] = [
+    ("one\ntwo\n", "one\r\ntwo\r\n"),
+    ("no end", "no end\r\n"),
+    ("", ""),
+    (".\n..\n.a\n.\n", ".\r\n..\r\n.a\r\n.\r\n"),
+    (
+        "a\n.\r\nMAIL FROM:<x@y.test>\r\n",
+        "a\r\n.\r\nMAIL FROM:<x@y.test>\r\n",
+    ),
+    ("a\r.\rb\r", "a\r\n.\r\nb\r\n"),
+    ("a\r\n.\nQUIT\n", "a\r\n.\r\nQUIT\r\n"),
+    ("\n\n.\n", "\r\n\r\n.\r\n"),
+];
 
 /// Runs `mail` in the sink's place.
 #[track_caller]
@@ -75,19 +91,7 @@ fn recipients_seen_and_unseen() {
 #[test]
 fn bodies() {
     let mut server = sink("");
-    for (written, expected) in [
-        ("one\ntwo\n", "one\r\ntwo\r\n"),
-        ("no end", "no end\r\n"),
-        ("", ""),
-        (".\n..\n.a\n.\n", ".\r\n..\r\n.a\r\n.\r\n"),
-        (
-            "a\n.\r\nMAIL FROM:<x@y.test>\r\n",
-            "a\r\n.\r\nMAIL FROM:<x@y.test>\r\n",
-        ),
-        ("a\r.\rb\r", "a\r\n.\r\nb\r\n"),
-        ("a\r\n.\nQUIT\n", "a\r\n.\r\nQUIT\r\n"),
-        ("\n\n.\n", "\r\n\r\n.\r\n"),
-    ] {
+    for (written, expected) in BODIES {
         server.place.write("body", written);
         send(
             &server,
@@ -113,6 +117,26 @@ fn bodies() {
         body(&text).replace("=\r\n", ""),
         format!("{long}\r\nend\r\n")
     );
+}
+
+/// RFC 5321 section 4.5.2: the same where a dot is the end.
+#[test]
+fn bodies_by_data() {
+    let options = LETTER.replace("--body text", "--body-file body");
+    for (written, expected) in BODIES {
+        let place = place();
+        place.write("body", written);
+        let script = format!("{HELLO}{ENVELOPE}S: 250 ok\n{BYE}");
+        let told = tell_in(place, &format!("--tls none {options}"), &script);
+        told.check(0, "bob@b.test: accepted: ok");
+        let (_, message) = told.said.split_once("\r\n\r\n").expect("a body");
+        let stuffed = expected.replace("\r\n.", "\r\n..");
+        let stuffed = match stuffed.starts_with('.') {
+            true => format!(".{stuffed}"),
+            false => stuffed,
+        };
+        assert_eq!(message, format!("{stuffed}.\r\nQUIT\r\n"), "{written:?}");
+    }
 }
 
 #[test]
@@ -313,7 +337,6 @@ fn nothing_is_smuggled_through_an_option() {
             ("--subject", "s||text"),
             ("--ehlo", "c.test|MAIL FROM:<x@y.test>"),
             ("--attach", "name|Bcc: x@y.test"),
-            ("--server", "127.0.0.1|X:25"),
             ("--user", "ann|RSET"),
         ] {
             let place = place();
@@ -335,7 +358,7 @@ fn nothing_is_smuggled_through_an_option() {
                 }
             }
             // A dry run has no use for these.
-            if matches!(option, "--ehlo" | "--server" | "--user") {
+            if matches!(option, "--ehlo" | "--user") {
                 words.remove(1);
             }
             words.extend([option, &value]);
@@ -495,4 +518,19 @@ fn refusals_of_the_sink() {
         );
         assert_eq!(ran.status, status, "{to}: {ran:#?}");
     }
+}
+
+/// Octets in all places where lines are cut, and dots in front of them, come as they were.
+#[test]
+fn a_large_message() {
+    let mut server = sink("--max-size 30M");
+    let line = |number: usize| format!("{}{number}\n", ".".repeat(number % 5));
+    let written: String = (0..60_000).map(line).collect();
+    server.place.write("body", &written);
+    send(
+        &server,
+        &format!("{ADDRESSES} --subject s --body-file body"),
+        "",
+    );
+    assert!(body(&arrived(&mut server)) == written.replace('\n', "\r\n"));
 }

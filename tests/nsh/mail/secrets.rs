@@ -307,7 +307,6 @@ fn in_no_list_of_jobs_log_or_command_line() {
     let mut command = place.nsh();
     command
         .env("NSH_MAIL_PASSWORD", CANARY)
-        
         .stdin(Stdio::piped());
     let mut nsh = Running::of(command);
     let mut stdin = nsh.child.stdin.take().expect("a pipe");
