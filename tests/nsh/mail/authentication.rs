@@ -7,7 +7,7 @@ use md5::Md5;
 use sha2::{Digest, Sha256};
 
 use super::server::{BYE, ENVELOPE, LETTER, Server, Told};
-use crate::support::{Ran, place};
+use crate::support::{Running, place};
 
 const PASSWORD: &str = "pencil";
 
@@ -35,12 +35,7 @@ fn run(server: Server, options: &str) -> Told {
     command
         .args(["-c", &line])
         .env("NSH_MAIL_PASSWORD", PASSWORD);
-    let output = command.output().expect("nsh starts");
-    let ran = Ran {
-        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-        status: output.status.code().expect("an exit"),
-    };
+    let ran = Running::of(command).end();
     let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.end()));
     let said = said.unwrap_or_else(|_| panic!("the script was not played: {ran:#?}"));
     Told { place, ran, said }
@@ -222,7 +217,7 @@ fn failures() {
     );
     check(
         option,
-        &format!("{attempt}"),
+        &attempt,
         45,
         "(auth): the server has closed the connection",
     );

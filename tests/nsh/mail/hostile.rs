@@ -70,12 +70,12 @@ fn replies_without_an_end() {
 #[test]
 fn replies_that_drip() {
     let late = "(greeting): the server has not answered in time";
-    check("--timeout 200ms", "DRIP 220 x\nWAIT", 43, late);
+    check("--timeout 500ms", "DRIP 220 x\nWAIT", 43, late);
     let lines = format!("DRIP {}x\nWAIT", "220-x\\r\\n".repeat(90));
-    check("--timeout 200ms", &lines, 43, late);
+    check("--timeout 500ms", &lines, 43, late);
     let later = format!("{HELLO}C: MAIL ...\nDRIP 250 x\nWAIT");
     check(
-        "--timeout 200ms",
+        "--timeout 1s",
         &later,
         46,
         "(mail): the server has not answered in time",

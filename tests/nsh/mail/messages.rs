@@ -364,17 +364,12 @@ fn nothing_is_smuggled_through_an_option() {
             words.extend([option, &value]);
             let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
             let mut command = place.nsh();
-            let output = command
+            command
                 .args(["-c", &quoted.join(" ")])
-                .env("NSH_MAIL_PASSWORD", "x")
-                .output()
-                .expect("nsh");
-            let (stdout, stderr) = (
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr),
-            );
-            let what = format!("{option} {value:?}: {stdout:?} {stderr:?}");
-            assert_eq!((output.status.code(), &*stdout), (Some(2), ""), "{what}");
+                .env("NSH_MAIL_PASSWORD", "x");
+            let ran = Running::of(command).end();
+            let what = format!("{option} {value:?}: {ran:#?}");
+            assert_eq!((ran.status, &*ran.stdout), (2, ""), "{what}");
         }
     }
 }
@@ -458,10 +453,9 @@ fn what_cannot_be_sent_is_told_before_the_server_is_asked() {
 /// Where nobody can be asked.
 #[test]
 fn in_the_background_nobody_is_asked() {
-    let mut command = place().nsh();
-    command.stdin(Stdio::piped());
     let place = place();
-    command.current_dir(place.path());
+    let mut command = place.nsh();
+    command.stdin(Stdio::piped());
     let mut nsh = Running::of(command);
     let mut stdin = nsh.child.stdin.take().expect("a pipe");
     stdin

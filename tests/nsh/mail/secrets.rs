@@ -98,20 +98,17 @@ fn check(script: &str, options: &str, status: i32) {
             "-c",
             &line(&server, &format!("--transcript talk {options}")),
         ]);
-        let output = command
-            .env("NSH_MAIL_PASSWORD", CANARY)
-            .output()
-            .expect("nsh starts");
+        command.env("NSH_MAIL_PASSWORD", CANARY);
+        let ran = Running::of(command).end();
         let said = server.end();
-        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
-        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        let (stdout, stderr) = (&ran.stdout, &ran.stderr);
         assert!(
             !traces(&said).is_empty(),
             "it was not sent: {said} {stdout} {stderr}"
         );
-        assert_eq!(output.status.code(), Some(status), "{stdout} {stderr}");
-        expect_none("stdout", &stdout);
-        expect_none("stderr", &stderr);
+        assert_eq!(ran.status, status, "{stdout} {stderr}");
+        expect_none("stdout", stdout);
+        expect_none("stderr", stderr);
         expect_none("the transcript", &place.read("talk"));
         assert!(stdout.contains("********"), "{stdout}");
     }
@@ -195,12 +192,7 @@ fn from(place: &Place, options: &str, command: impl FnOnce(&mut std::process::Co
         &line(&server, &format!("--stop-after auth {options}")),
     ]);
     command(&mut nsh);
-    let output = nsh.output().expect("nsh starts");
-    let ran = Ran {
-        stdout: String::from_utf8(output.stdout).expect("UTF-8"),
-        stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-        status: output.status.code().expect("an exit"),
-    };
+    let ran = Running::of(nsh).end();
     let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.end()));
     expect_none("stdout", &ran.stdout);
     expect_none("stderr", &ran.stderr);

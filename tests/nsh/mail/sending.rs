@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use super::server::{BYE, ENVELOPE, HELLO, LETTER, check, tell, tell_in};
-use crate::support::{matches, place, unused_port};
+use crate::support::{Running, matches, place, unused_port};
 
 #[test]
 fn a_message_is_accepted() {
@@ -68,7 +68,7 @@ fn greetings() {
         "(greeting): the server has closed the connection",
     );
     check(
-        "--timeout 200ms",
+        "--timeout 500ms",
         "WAIT",
         43,
         "(greeting): the server has not answered in time",
@@ -303,14 +303,11 @@ fn kept_where_the_environment_says() {
     let server = super::server::Server::start(&format!("{HELLO}{ENVELOPE}"));
     let state = place.path().join("elsewhere");
     let line = format!("mail --server {} --tls none {LETTER}", server.address);
-    let output = place
-        .nsh()
-        .args(["-c", &line])
-        .env("XDG_STATE_HOME", &state)
-        .output()
-        .expect("nsh");
+    let mut command = place.nsh();
+    command.args(["-c", &line]).env("XDG_STATE_HOME", &state);
+    let ran = Running::of(command).end();
     server.end();
-    assert_eq!(output.status.code(), Some(49), "{output:?}");
+    assert_eq!(ran.status, 49, "{ran:#?}");
     let count = std::fs::read_dir(state.join("nsh/drafts"))
         .expect("a folder")
         .count();
