@@ -13,4 +13,5 @@ mod scripts;
 mod serve;
 mod support;
 mod trace;
+mod udpping;
 mod upper;

@@ -590,3 +590,29 @@ fn the_prompt_lives_on_with_more_descriptors_than_select_can_take() {
     terminal.see_at_cursor("nsh[1]> half");
     drop(clients);
 }
+
+/// The senders as they are now, until `q`.
+#[test]
+fn a_live_table_of_heartbeats() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("udpping --monitor --live -p 0\r");
+    terminal.see("no heartbeats yet");
+    terminal.see("monitor on ...");
+    let everything = terminal.everything();
+    let (_, rest) = everything.split_once("monitor on ").expect("where");
+    let (address, _) = rest.split_once(' ').expect("an address");
+    let sender = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let from = sender.local_addr().expect("an address");
+    sender.connect(address).expect("loopback");
+    for number in [0, 1, 2, 4] {
+        let line = format!("HEARTBEAT web1 1 {number} {number} 60000");
+        sender.send(line.as_bytes()).expect("loopback");
+    }
+    sender.send(b"BYE web2 1 1 1 1").expect("loopback");
+    sender.send(b"forged").expect("loopback");
+    terminal.see("name  address ...  state ... received ...");
+    terminal.see(&format!("web1  {from}  up ...4 ...20.0%..."));
+    terminal.type_keys("q");
+    terminal.see_at_cursor("nsh>");
+}

@@ -8,7 +8,7 @@ use super::dialogue::outcome;
 use super::dialogue::plan::Dsn;
 use super::sasl::mechanism::Mechanism;
 use crate::net::tls::pin::Pin;
-use crate::wire::smtp::command::{EnvelopeId, Notify, Return};
+use crate::wire::smtp::command::{EhloName, EnvelopeId, Notify, Return};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Tls {
@@ -87,7 +87,7 @@ pub(super) struct Arguments {
     /// Believe what is signed by these authorities (PEM), too
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
     pub(super) ca: Option<PathBuf>,
-    /// Believe only the certificate, or public key, with this SHA-256
+    /// Believe the certificate, or public key, with this SHA-256 and no other, whoever signed it
     #[arg(long, value_name = "SHA256", conflicts_with = "sink")]
     pub(super) pin: Vec<Pin>,
     /// Believe any certificate
@@ -138,8 +138,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", value_parser = envelope_id, conflicts_with = "sink")]
     pub(super) envid: Option<EnvelopeId>,
     /// What to call this machine [default: its name, or its address]
-    #[arg(long, value_name = "NAME", conflicts_with = "sink")]
-    pub(super) ehlo: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = ehlo_name, conflicts_with = "sink")]
+    pub(super) ehlo: Option<EhloName>,
     /// End the session after this stage, before anything is sent
     #[arg(long, value_name = "STAGE", conflicts_with = "sink")]
     pub(super) stop_after: Option<Stop>,
@@ -152,6 +152,10 @@ pub(super) struct Arguments {
     /// Only what became of it
     #[arg(short, long, conflicts_with = "sink")]
     pub(super) quiet: bool,
+}
+
+fn ehlo_name(text: &str) -> Result<EhloName, &'static str> {
+    EhloName::parse(text).ok_or("a name with a domain, like client.example.org, or [192.0.2.1]")
 }
 
 fn envelope_id(text: &str) -> Result<EnvelopeId, String> {

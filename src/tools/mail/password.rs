@@ -31,7 +31,7 @@ pub(super) fn find(
     }
     if let Some(file) = &arguments.password_file {
         check_mode(file)?;
-    } else if std::env::var_os(VARIABLE).is_none()
+    } else if std::env::var_os(VARIABLE).is_none_or(|value| value.is_empty())
         && let Some(secret) = from_netrc(host, user)?
     {
         return Ok(secret);

@@ -30,6 +30,10 @@ pub(super) enum Event {
         names: Vec<String>,
         days_left: i64,
     },
+    /// For everybody on the way to read.
+    InClear {
+        reason: String,
+    },
     /// Nothing can be sent.
     Failed {
         stage: &'static str,
@@ -89,6 +93,11 @@ impl Event {
             temporary,
             reason: Printable(reason.as_bytes()).to_string(),
         }
+    }
+
+    pub(super) fn in_clear(reason: &str) -> Event {
+        let reason = Printable(reason.as_bytes()).to_string();
+        Event::InClear { reason }
     }
 
     pub(super) fn recipient(address: &Address, fate: &Fate) -> Event {
@@ -154,6 +163,7 @@ impl fmt::Display for Event {
                     "{version}, {suite}, certificate of {names}, {days_left} days left"
                 )
             }
+            Event::InClear { reason } => write!(f, "it went in clear: {reason}"),
             Event::Failed {
                 stage,
                 temporary,
@@ -222,6 +232,7 @@ impl output::Event for Event {
     fn tone(&self) -> Tone {
         match self {
             Event::Connected { .. } | Event::Said { .. } | Event::Tls { .. } => Tone::Plain,
+            Event::InClear { .. } => Tone::Caution,
             Event::Failed { .. } => Tone::Bad,
             Event::Recipient { result, .. } => match *result {
                 "accepted" => Tone::Good,

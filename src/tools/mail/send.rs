@@ -11,7 +11,7 @@ use native_tls::Identity;
 use super::arguments::{Arguments, Tls};
 use super::compose::{Letter, compose};
 use super::courier::{Failure, Way};
-use super::dialogue::outcome::{Fate, Outcome, Refusal};
+use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal};
 use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
 use super::password;
 use super::report::{self, Event};
@@ -118,13 +118,12 @@ fn deliver(
     };
     let credentials = arguments.user.as_deref().zip(secret);
     let credentials_given = credentials.is_some();
-    let own_name = || nix::unistd::gethostname().unwrap_or_default();
-    let own_name = match &arguments.ehlo {
-        Some(name) => name.clone(),
-        None => own_name().to_string_lossy().into_owned(),
+    let own_name = || {
+        let name = nix::unistd::gethostname().unwrap_or_default();
+        EhloName::new(&name.to_string_lossy(), line.local)
     };
     let plan = Plan {
-        ehlo_name: EhloName::new(&own_name, line.local),
+        ehlo_name: arguments.ehlo.clone().unwrap_or_else(own_name),
         tls: match tls {
             Tls::Implicit => TlsMode::Implicit {
                 channel_binding: binding.as_deref(),
@@ -204,6 +203,9 @@ fn tell(
     took: Duration,
 ) -> Result<(), Error> {
     let fates = || outcome.messages.iter().flatten();
+    if let Protection::ClearAfter(reason) = &outcome.facts.protection {
+        context.out.emit(&Event::in_clear(&reason.to_string()));
+    }
     for (address, fate) in fates() {
         context.out.emit(&Event::recipient(address, fate));
     }
@@ -328,7 +330,8 @@ impl Arguments {
             host: host.to_owned(),
             trust: Trust {
                 authorities,
-                insecure: self.insecure,
+                // A pin says more than any authority.
+                insecure: self.insecure || !self.pin.is_empty(),
             },
             pins: self.pin.clone(),
             identity,

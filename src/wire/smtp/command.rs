@@ -171,12 +171,18 @@ fn path(address: &Address, is_smtputf8: bool) -> Result<String, CommandError> {
 }
 
 impl EhloName {
+    /// A name that servers accept, as somebody gave it.
+    pub(crate) fn parse(text: &str) -> Option<EhloName> {
+        let is_good = is_qualified(text) || is_address_literal(text);
+        is_good.then(|| EhloName(text.to_owned()))
+    }
+
     /// The host name if others could look it up, else the address the client connects from:
     /// servers answer 504 to a bare name, and to `localhost`.
     pub(crate) fn new(hostname: &str, local: IpAddr) -> EhloName {
         let name = hostname.strip_suffix('.').unwrap_or(hostname);
-        if is_qualified(name) || is_address_literal(name) {
-            return EhloName(name.to_owned());
+        if let Some(name) = EhloName::parse(name) {
+            return name;
         }
         EhloName(match local.to_canonical() {
             IpAddr::V4(address) => format!("[{address}]"),

@@ -78,6 +78,10 @@ impl<'a> Dialogue<'a> {
         transcript::scrub(reply, known.chain(&self.authentication.sent))
     }
 
+    pub(super) fn has_said_secrets(&self) -> bool {
+        !self.authentication.sent.is_empty()
+    }
+
     fn candidates(&mut self, credentials: &Credentials<'a>) -> VecDeque<Mechanism> {
         let is_allowed = |mechanism: &Mechanism| {
             let allowed = credentials.mechanisms;

@@ -163,7 +163,7 @@ impl<'a> Dialogue<'a> {
                 Ok(None) => return,
                 Err(error) => {
                     // What a server repeats of AUTH could not be told from the rest of it.
-                    if question.stage() != Some(Stage::Auth) {
+                    if !self.has_said_secrets() {
                         let line = transcript::garbled(&self.input, question.stage());
                         self.lines.push_back(line);
                     }
@@ -256,6 +256,7 @@ impl<'a> Dialogue<'a> {
             Phase::Talking => match Reply::parse(&self.input) {
                 Ok(Some((reply, _))) if self.may_come_unasked(&reply) => {
                     let stage = self.stage();
+                    let reply = self.scrub(&reply);
                     self.lines.extend(transcript::lines(&reply, Some(stage)));
                     self.abort(Refusal::by(stage, reply));
                 }

@@ -105,11 +105,7 @@ impl Dialogue<'_> {
     }
 
     pub(super) fn on_reply(&mut self, question: Question, reply: Reply) {
-        let is_secret = question.stage() == Some(Stage::Auth);
-        let shown = match is_secret {
-            true => self.scrub(&reply),
-            false => reply.clone(),
-        };
+        let shown = self.scrub(&reply);
         self.lines
             .extend(transcript::lines(&shown, question.stage()));
         if let (CLOSING, Some(stage)) = (reply.code, question.stage()) {
@@ -124,10 +120,10 @@ impl Dialogue<'_> {
             Question::AuthCancel => self.on_auth_cancel(),
             // Where it has failed, MAIL will.
             Question::Reset => {}
-            Question::Mail(job) => self.on_mail(job, reply),
-            Question::Rcpt(job, recipient) => self.on_rcpt(job, recipient, reply),
-            Question::Data(job) => self.on_data(job, reply),
-            Question::Bdat(job) | Question::FinalDot(job) => self.on_final(question, job, reply),
+            Question::Mail(job) => self.on_mail(job, shown),
+            Question::Rcpt(job, recipient) => self.on_rcpt(job, recipient, shown),
+            Question::Data(job) => self.on_data(job, shown),
+            Question::Bdat(job) | Question::FinalDot(job) => self.on_final(question, job, shown),
             Question::Quit => self.phase = Phase::Over,
         }
     }
