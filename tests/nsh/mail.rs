@@ -1,8 +1,14 @@
 //! `mail` over real sockets.
 
 mod arguments;
+mod authentication;
 mod client;
+mod hostile;
 mod limits;
+mod messages;
+mod secrets;
+mod sending;
+mod server;
 mod sink;
 mod splits;
 mod stopping;
