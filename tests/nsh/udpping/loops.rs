@@ -168,10 +168,9 @@ fn a_reflector_knows_its_replies_also_where_they_were_changed() {
             break;
         };
         assert!(count <= 64, "{count} answers, and no end");
-        // As upper case changes the third octet of the seconds, and one of the fraction.
+        // A letter stays upper case from then on, here the fraction's lower octets.
         for stamp in [4, 16, 28] {
-            answer[stamp + 2] ^= 0x20;
-            answer[stamp + 5] ^= 0x20;
+            answer[stamp + 5..stamp + 8].fill(b'A');
         }
         packet = answer;
     }
