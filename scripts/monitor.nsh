@@ -8,7 +8,7 @@ expect '16 alive' -- ping 127.0.0.0/28
 # How good is the path? A server that loses a fifth of the requests and a tenth of the replies
 # stands for a bad one; the summary says on which way the datagrams were lost.
 udpping --server -p 13200 --loss 20% --reply-loss 10% --delay 5ms --jitter 2ms
-expect '200 sent' 'on the way there' 'on the way back' 'its clock is' -- udpping -q -c 200 -i 5ms 127.0.0.1:13200
+expect '200 sent' 'on the way there' 'on the way back' 'its clock' -- udpping -q -c 200 -i 5ms 127.0.0.1:13200
 
 # The same with the standard's packets, as routers speak them.
 udpping --reflector -p 13862

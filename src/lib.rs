@@ -24,7 +24,8 @@
 //!   `wire`, `measure` and all of `http` but its client know no sockets, clock or threads. No
 //!   tool imports another; what `ping` and `trace` share of probing a path hop by hop is `path`,
 //!   what `serve`, `proxy` and `get` share of the protocol is `http`, and what `serve` and
-//!   `proxy` share of being a server of pages (log, look, passwords) is `web`.
+//!   `proxy` share of being a server of pages (log, look, passwords) is `web`, where `mail` finds
+//!   its certificate, too. What keeps `upper` and `udpping` from being misused is `echo`.
 //! - Every wait of a job goes through `cancel`, so that `stop` ends it within milliseconds.
 //! - Only `output` and the line editor write to the terminal.
 //! - `unsafe` is denied everywhere but in `net::option`.

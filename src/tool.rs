@@ -63,13 +63,38 @@ pub(crate) struct Context {
     pub(crate) neighbours: Neighbours,
 }
 
-/// Which other job of this shell listens on an address: its number and line.
-pub(crate) type Neighbours = Arc<dyn Fn(SocketAddr) -> Option<(u32, String)> + Send + Sync>;
+/// Where a server listens: TCP and UDP have ports of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Tcp(SocketAddr),
+    Udp(SocketAddr),
+}
+
+impl Endpoint {
+    pub(crate) fn address(self) -> SocketAddr {
+        match self {
+            Endpoint::Tcp(address) | Endpoint::Udp(address) => address,
+        }
+    }
+
+    /// Whether only one of two can be had.
+    pub(crate) fn overlaps(self, other: Endpoint) -> bool {
+        let (has, wanted) = (self.address(), other.address());
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+            && has.port() == wanted.port()
+            && (has.ip() == wanted.ip()
+                || has.ip().is_unspecified()
+                || wanted.ip().is_unspecified())
+    }
+}
+
+/// Which other job of this shell listens there: its number and line.
+pub(crate) type Neighbours = Arc<dyn Fn(Endpoint) -> Option<(u32, String)> + Send + Sync>;
 
 impl Context {
     /// Why an address cannot be had, and who has it where that is a job of this shell.
-    pub(crate) fn with_neighbour(&self, error: impl Into<Error>, address: SocketAddr) -> Error {
-        match ((self.neighbours)(address), error.into()) {
+    pub(crate) fn with_neighbour(&self, error: impl Into<Error>, endpoint: Endpoint) -> Error {
+        match ((self.neighbours)(endpoint), error.into()) {
             (Some((id, line)), Error::Unavailable(text)) => Error::Unavailable(format!(
                 "{text}: job {id} has it ({line}); 'stop {id}' frees it, and -p 0 takes a free port"
             )),
@@ -101,9 +126,9 @@ impl Context {
         self.progress.ring();
     }
 
-    /// A server is bound to these addresses: it goes to the background, says so, and the
+    /// A server listens there: it goes to the background, says so, and the
     /// prompt, or the next line, may come.
-    pub(crate) fn ready<E: Event>(&self, listening: &[SocketAddr], event: &E) {
+    pub(crate) fn ready<E: Event>(&self, listening: &[Endpoint], event: &E) {
         let mut known = self
             .progress
             .listening
@@ -125,7 +150,7 @@ pub(crate) struct Progress {
     live_summary: Mutex<Option<LiveSummary>>,
     ready: AtomicBool,
     ends_on_q: AtomicBool,
-    listening: Mutex<Vec<SocketAddr>>,
+    listening: Mutex<Vec<Endpoint>>,
     grace: Mutex<Duration>,
     watchers: Mutex<Vec<Weak<Bell>>>,
 }
@@ -145,7 +170,7 @@ impl Progress {
     }
 
     /// Where it accepts, once it is ready.
-    pub(crate) fn listening(&self) -> Vec<SocketAddr> {
+    pub(crate) fn listening(&self) -> Vec<Endpoint> {
         self.listening
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

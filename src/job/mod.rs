@@ -8,7 +8,6 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ use crate::clock;
 use crate::duration;
 use crate::input::{Desk, Input};
 use crate::output::{Event, Journal, LogFile, Output, Screen, Tone};
-use crate::tool::{Context, Error, Progress, Status};
+use crate::tool::{Context, Endpoint, Error, Progress, Status};
 
 /// Ended jobs stay listed for `logs` and `wait`; the oldest go first.
 const ENDED_JOBS_MAX: usize = 32;
@@ -221,7 +220,7 @@ impl JobTable {
         });
         let table = Arc::downgrade(self);
         let context = Context {
-            neighbours: Arc::new(move |address| table.upgrade()?.listens(address)),
+            neighbours: Arc::new(move |endpoint| table.upgrade()?.listens(endpoint)),
             out: job.output.clone(),
             input: Input::new(Arc::clone(&self.desk), Arc::clone(job.output.journal())),
             cancel: job.cancel.clone(),
@@ -244,13 +243,8 @@ impl JobTable {
     }
 
     /// The job that has this address.
-    fn listens(&self, wanted: SocketAddr) -> Option<(u32, String)> {
-        let overlaps = |has: &SocketAddr| {
-            has.port() == wanted.port()
-                && (has.ip() == wanted.ip()
-                    || has.ip().is_unspecified()
-                    || wanted.ip().is_unspecified())
-        };
+    fn listens(&self, wanted: Endpoint) -> Option<(u32, String)> {
+        let overlaps = |has: &Endpoint| has.overlaps(wanted);
         let mut running = self.running().into_iter();
         let job = running.find(|job| job.progress.listening().iter().any(overlaps))?;
         Some((job.id, job.line.clone()))

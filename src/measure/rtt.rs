@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// More samples than this are thinned out, each having had the same chance to stay.
-const SAMPLES_MAX: usize = 65_536;
+const SAMPLES_MAX: usize = 16_384;
 
 /// Of one peer, in the order of arrival. Times are milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +75,7 @@ impl Rtts {
         })
     }
 
-    /// Up to 65,536 of them.
+    /// Up to 16,384 of them.
     pub(crate) fn samples(&self) -> &[f32] {
         &self.samples
     }

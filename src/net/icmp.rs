@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{RcvBufForce, Timestamping};
+use nix::sys::socket::sockopt::Timestamping;
 use nix::sys::socket::{TimestampingFlag, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -21,8 +21,6 @@ use super::inbox::{Queued, Received};
 use super::option::Fragmentation;
 use super::packet::PacketSocket;
 
-/// For sweeps: room for the answers to a whole window of requests.
-const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 const ICMPV4: u8 = 1;
 const ICMPV6: u8 = 58;
 
@@ -197,10 +195,8 @@ fn prepare(mode: Mode, is_v4: bool, options: &Options) -> Result<PacketSocket, E
                 _ => cannot("open an ICMP socket", error),
             }
         })?;
-    if options.large_buffer && setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER_OCTETS).is_err() {
-        // As much as an ordinary user may have.
-        let set = socket.set_recv_buffer_size(RECEIVE_BUFFER_OCTETS);
-        set.map_err(cannot_set_up)?;
+    if options.large_buffer {
+        super::enlarge_receive_buffer(&socket).map_err(cannot_set_up)?;
     }
     super::apply(&socket, is_v4, options)?;
     PacketSocket::new(socket, is_v4).map_err(cannot_set_up)

@@ -1,6 +1,8 @@
 //! Octets in and out: the system calls.
 
 pub(crate) mod dial;
+#[cfg_attr(not(test), expect(dead_code, reason = "mail is going to use it"))]
+pub(crate) mod dns;
 pub(crate) mod dscp;
 mod eyeballs;
 pub(crate) mod filter;
@@ -21,14 +23,20 @@ pub(crate) mod udp;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
-use nix::sys::socket::SockaddrStorage;
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::{SockaddrStorage, setsockopt};
 use socket2::Socket;
 
 use crate::cancel::Cancelled;
 use crate::cause;
+
+/// For sweeps and monitors: room for the answers to a whole window of requests, and for what comes
+/// while others have the processor.
+const RECEIVE_BUFFER_OCTETS: usize = 8 << 20;
 
 /// What was tried, on what, and why it failed.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +99,14 @@ fn cannot_listen(address: SocketAddr, protocol: &str, error: io::Error) -> Error
         ));
     }
     Error::System { what, error }
+}
+
+/// So that more may wait, as far as this user may have it.
+fn enlarge_receive_buffer(socket: &impl AsFd) -> io::Result<()> {
+    if setsockopt(socket, RcvBufForce, &RECEIVE_BUFFER_OCTETS).is_err() {
+        setsockopt(socket, RcvBuf, &RECEIVE_BUFFER_OCTETS)?;
+    }
+    Ok(())
 }
 
 /// Sets how packets leave.
@@ -157,6 +173,22 @@ pub(crate) fn interface_mtu(address: IpAddr) -> usize {
     mtu.unwrap_or(ETHERNET).min(IP_MAX)
 }
 
+/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT`, or a bare address of IPv6.
+pub(crate) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host, port) = match (bracketed, text.split_once(':')) {
+        (Some((host, "")), _) => (host, None),
+        (Some((host, rest)), _) => (host, Some(rest.strip_prefix(':')?)),
+        (None, Some((host, port))) if !port.contains(':') => (host, Some(port)),
+        (None, _) => (text, None),
+    };
+    let port = match port {
+        Some(port) => Some(port.parse().ok()?),
+        None => None,
+    };
+    Some((host, port)).filter(|(host, _)| !host.is_empty())
+}
+
 /// By whom a server with this address can be asked.
 pub(crate) fn reach(address: SocketAddr) -> &'static str {
     match address.ip().is_loopback() {
@@ -221,4 +253,27 @@ fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_port;
+
+    #[test]
+    fn ports_of_hosts() {
+        for (given, expected) in [
+            ("host", Some(("host", None))),
+            ("host:7", Some(("host", Some(7)))),
+            ("[::1]:7", Some(("::1", Some(7)))),
+            ("[::1]", Some(("::1", None))),
+            ("::1", Some(("::1", None))),
+            ("host:x", None),
+            ("host:70000", None),
+            ("[::1]7", None),
+            (":7", None),
+            ("", None),
+        ] {
+            assert_eq!(split_port(given), expected, "{given}");
+        }
+    }
 }

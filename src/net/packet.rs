@@ -105,9 +105,9 @@ pub(super) fn send_once(
 ) -> Result<(), Errno> {
     let address = SockaddrStorage::from(*peer);
     let limit = hop_limit.map(i32::from);
-    let limit = limit.as_ref().map(|limit| match peer {
-        SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(limit),
-        SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(limit),
+    let limit = limit.as_ref().map(|limit| match peer.ip().to_canonical() {
+        IpAddr::V4(_) => ControlMessage::Ipv4Ttl(limit),
+        IpAddr::V6(_) => ControlMessage::Ipv6HopLimit(limit),
     });
     let mut v4 = libc::in_pktinfo {
         ipi_ifindex: 0,

@@ -29,11 +29,18 @@ pub(crate) fn bind(address: SocketAddr) -> Result<UdpSocket, Error> {
     let set = match address {
         SocketAddr::V4(_) => setsockopt(&socket, Ipv4RecvTtl, &true)
             .and_then(|()| setsockopt(&socket, Ipv4PacketInfo, &is_asked_which)),
+        // It may have clients of both versions.
         SocketAddr::V6(_) => setsockopt(&socket, Ipv6RecvHopLimit, &true)
+            .and_then(|()| setsockopt(&socket, Ipv4RecvTtl, &true))
             .and_then(|()| setsockopt(&socket, Ipv6RecvPacketInfo, &is_asked_which)),
     };
     set.map_err(|error| cannot(error.into()))?;
     Ok(socket)
+}
+
+/// Many datagrams may wait.
+pub(crate) fn let_wait(socket: &UdpSocket) -> io::Result<()> {
+    super::enlarge_receive_buffer(socket)
 }
 
 /// From now on the kernel says when datagrams came.

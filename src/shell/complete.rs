@@ -43,9 +43,11 @@ impl State {
             state.jobs.push((job.id.to_string(), job.line.clone()));
             state.jobs.push((job.name.clone(), String::new()));
             let listening = job.progress.listening();
-            state
-                .ports
-                .extend(listening.iter().map(|address| address.port().to_string()));
+            state.ports.extend(
+                listening
+                    .iter()
+                    .map(|endpoint| endpoint.address().port().to_string()),
+            );
         }
         state.jobs.push(("all".to_owned(), String::new()));
         let history = session

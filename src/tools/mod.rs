@@ -1,6 +1,7 @@
 //! The network tools. Adding one is a file, a `mod` line and a row here.
 
 mod get;
+mod mail;
 mod ping;
 mod proxy;
 mod serve;
@@ -13,6 +14,7 @@ use crate::tool::{Error, Tool};
 
 pub(crate) const TABLE: &[&Tool] = &[
     &get::TOOL,
+    &mail::TOOL,
     &ping::TOOL,
     &proxy::TOOL,
     &serve::TOOL,

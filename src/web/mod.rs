@@ -1,7 +1,9 @@
 //! What the servers of web pages have in common beside the protocol: how a request is logged,
-//! what their own pages look like, and who may have them.
+//! what their own pages look like, and who may have them. Certificates and the count of
+//! connections are the same for a server of mail.
 
 pub(crate) mod access;
+pub(crate) mod certificate;
 pub(crate) mod credentials;
 pub(crate) mod page;
 pub(crate) mod places;

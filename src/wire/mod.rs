@@ -1,6 +1,10 @@
 //! Formats as they are on the wire: octets to values and back. No sockets, clock or threads.
 
+pub(crate) mod certificate;
 pub mod checksum;
+mod der;
+#[cfg_attr(not(test), expect(dead_code, reason = "mail is going to use it"))]
+pub(crate) mod dns;
 pub mod extension;
 pub(crate) mod heartbeat;
 pub mod icmp;
@@ -8,10 +12,12 @@ pub mod ip;
 pub(crate) mod mac;
 pub(crate) mod ping_pong;
 mod reader;
+pub(crate) mod smtp;
 pub(crate) mod socks5;
 pub(crate) mod stamp;
 pub mod tcp;
 pub(crate) mod timestamp;
+pub(crate) mod tls_hello;
 pub mod udp;
 
 /// What is wrong with octets from the network.

@@ -4,6 +4,7 @@ mod client;
 mod get;
 mod jobs;
 mod line;
+mod mail;
 mod ping;
 mod prompt;
 mod proxy;

@@ -57,6 +57,20 @@ impl Place {
         std::fs::read_to_string(self.path().join(name)).expect(name)
     }
 
+    /// Makes `cert.pem` and `key.pem` for localhost.
+    pub fn certify(&self) {
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=localhost", "-addext"])
+            .args(["subjectAltName=DNS:localhost,IP:127.0.0.1"])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .current_dir(self.path())
+            .output()
+            .expect("openssl");
+        assert!(made.status.success(), "{made:?}");
+    }
+
     /// The program in this place, with nothing of the environment but PATH.
     pub fn nsh(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nsh"));

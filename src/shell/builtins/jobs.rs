@@ -135,7 +135,7 @@ fn row(job: &Job, long: bool) -> Row {
             .progress
             .listening()
             .iter()
-            .map(ToString::to_string)
+            .map(|endpoint| endpoint.address().to_string())
             .collect(),
         started: long.then(|| started.format("%Y-%m-%d %H:%M:%S").to_string()),
         last_line: if long { last_line() } else { None },

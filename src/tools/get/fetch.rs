@@ -15,7 +15,7 @@ use crate::net;
 use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
 use crate::net::tcp::Connection;
-use crate::net::tls::{self, Stream, Trust};
+use crate::net::tls::{self, Stream, Trust, files};
 use crate::tool::{Context, Error, Status};
 use crate::{cause, clock};
 
@@ -322,18 +322,10 @@ fn explain(error: client::Error, url: &Url) -> Error {
 }
 
 fn trust(arguments: &Arguments) -> Result<Trust, Error> {
-    let mut authorities = Vec::new();
-    if let Some(file) = &arguments.ca {
-        let cannot = |why: String| Error::Usage(format!("cannot use {}: {why}", file.display()));
-        let text = std::fs::read(file).map_err(|error| cannot(cause::of(&error)))?;
-        let stack = native_tls::Certificate::stack_from_pem(&text);
-        authorities = stack.map_err(|error| cannot(error.to_string()))?;
-        if authorities.is_empty() {
-            return Err(cannot(
-                "it has no certificate (BEGIN CERTIFICATE)".to_owned(),
-            ));
-        }
-    }
+    let authorities = match &arguments.ca {
+        Some(file) => files::authorities(file).map_err(|error| Error::Usage(error.to_string()))?,
+        None => Vec::new(),
+    };
     Ok(Trust {
         authorities,
         insecure: arguments.insecure,

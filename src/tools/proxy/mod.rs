@@ -64,7 +64,7 @@ use upstream::Upstream;
 use crate::measure::size;
 use crate::net::{peer, tcp};
 use crate::output::{self, Tone};
-use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
+use crate::tool::{Context, Endpoint, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::web::access::{self, AccessLog};
 use crate::web::credentials::{self, Credentials};
 use crate::web::places::Places;
@@ -177,8 +177,8 @@ impl Proxy {
         let tally = Tally::new(log(context, &arguments)?);
         let cache = Cache::open(context, &arguments)?;
         let wanted = SocketAddr::new(arguments.bind, arguments.port);
-        let listener =
-            tcp::listen(wanted).map_err(|error| context.with_neighbour(error, wanted))?;
+        let listener = tcp::listen(wanted)
+            .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(wanted)))?;
         let address = listener.local_addr().unwrap_or(wanted);
         let places = Places::new(
             arguments.max_connections as usize,
@@ -198,7 +198,7 @@ impl Proxy {
         // Not the whole of it, which must go with the proxy: the cache's folder is locked by it.
         let shown = (Arc::clone(&shared.tally), Arc::clone(&shared.places));
         context.summarize_with(move || summary(&shown.0, &shown.1));
-        context.ready(&[address], &listening);
+        context.ready(&[Endpoint::Tcp(address)], &listening);
         Ok(Proxy {
             shared,
             crew,

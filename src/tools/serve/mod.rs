@@ -22,7 +22,6 @@ mod representation;
 mod root;
 mod shared;
 mod site;
-mod tls;
 mod transfer;
 mod worker;
 
@@ -37,6 +36,7 @@ use std::time::Duration;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use mio::net::TcpListener;
+use native_tls::TlsAcceptor;
 use serde::Serialize;
 
 use arguments::Arguments;
@@ -50,8 +50,9 @@ use worker::Worker;
 use crate::measure::size;
 use crate::net::{self, tcp};
 use crate::output::{self, Tone};
-use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
+use crate::tool::{Context, Endpoint, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::web::access::{self, AccessLog};
+use crate::web::certificate;
 use crate::web::credentials::{self, Credentials};
 use crate::{cause, clock};
 
@@ -126,7 +127,7 @@ impl output::Event for Listening {
 fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments =
         Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
-    let tls = tls::acceptor(context, &arguments)?;
+    let tls = acceptor(context, &arguments)?;
     let credentials = visitors(context, &arguments)?;
     let server = Server::start(context, &arguments, tls, credentials)?;
     context.progress.set_grace(arguments.grace);
@@ -134,6 +135,15 @@ fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     server.stop(arguments.grace);
     is_stopped?;
     Err(Error::Cancelled)
+}
+
+fn acceptor(context: &Context, arguments: &Arguments) -> Result<Option<Arc<TlsAcceptor>>, Error> {
+    let identity = match (&arguments.tls_cert, &arguments.tls_key, &arguments.tls_p12) {
+        (Some(chain), Some(key), _) => certificate::pem(chain, key)?,
+        (_, _, Some(file)) => certificate::pkcs12(context, file)?,
+        _ => return Ok(None),
+    };
+    Ok(Some(Arc::new(certificate::acceptor(identity)?)))
 }
 
 /// Of `--auth`.
@@ -159,7 +169,7 @@ impl Server {
     fn start(
         context: &Context,
         arguments: &Arguments,
-        tls: Option<Arc<native_tls::TlsAcceptor>>,
+        tls: Option<Arc<TlsAcceptor>>,
         credentials: Option<Credentials>,
     ) -> Result<Server, Error> {
         let site = Arc::new(Site::new(arguments, credentials)?);
@@ -177,7 +187,7 @@ impl Server {
         let count = arguments.threads.map_or_else(processors, usize::from);
         let wanted = SocketAddr::new(arguments.bind, arguments.port);
         let listeners = tcp::listen_together(wanted, count)
-            .map_err(|error| context.with_neighbour(error, wanted))?;
+            .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(wanted)))?;
         let address = listeners[0].local_addr().unwrap_or(wanted);
         let now = clock::now();
         let metrics = Arc::new(Metrics {
@@ -206,7 +216,7 @@ impl Server {
             let text = "no QR code: no phone can reach a loopback address; add -b 0.0.0.0";
             context.out.notice(text);
         }
-        context.ready(&[address], &listening(arguments, address));
+        context.ready(&[Endpoint::Tcp(address)], &listening(arguments, address));
         Ok(server)
     }
 

@@ -175,7 +175,8 @@ impl Client<'_> {
         let Some(heard) = heard else {
             return self.peer.on_stranger(from);
         };
-        if let (Some(0), Some(reflection)) = (heard.number, heard.reflection) {
+        let can_count = matches!(self.wanted.dialect, Dialect::Words { .. });
+        if let (true, Some(0), Some(reflection)) = (can_count, heard.number, heard.reflection) {
             self.is_counted = true;
             return self.peer.on_final_count(reflection.requests);
         }

@@ -57,7 +57,14 @@ impl Dialect {
     /// Of each request, at least.
     pub(super) fn octets(&self) -> usize {
         match self {
-            Dialect::Words { octets, .. } => (*octets).max("PING 1 14:05:09".len()),
+            Dialect::Words { session, octets } => {
+                let least = ping_pong::Request {
+                    sequence_number: 1,
+                    time: "14:05:09",
+                    session: *session,
+                };
+                least.emit(*octets).len()
+            }
             Dialect::Stamp { octets, .. } => *octets,
         }
     }
@@ -114,8 +121,7 @@ impl Dialect {
                     reflection: report.map(|report| Reflection {
                         requests: report.requests,
                         received: report.received.as_nanos().cast_signed(),
-                        sent: (report.received + report.turnaround)
-                            .as_nanos()
+                        sent: (report.received.as_nanos() + report.turnaround.as_nanos())
                             .cast_signed(),
                         hop_limit: None,
                     }),

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::http::head::parse_request;
 use crate::net::peer::Peer;
 use crate::net::{self, tcp};
-use crate::tool::{Context, Error};
+use crate::tool::{Context, Endpoint, Error};
 
 /// One asks after the other, so nobody may take long.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,7 +28,8 @@ pub(super) fn serve(
     address: SocketAddr,
     text: impl Fn() -> String + Send + 'static,
 ) -> Result<SocketAddr, Error> {
-    let listener = tcp::listen(address).map_err(|error| context.with_neighbour(error, address))?;
+    let listener = tcp::listen(address)
+        .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(address)))?;
     let unusable = |error| {
         let what = format!("cannot serve metrics on {address}");
         Error::from(net::Error::System { what, error })

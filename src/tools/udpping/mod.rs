@@ -33,7 +33,7 @@ use crate::duration;
 use crate::echo::Gate;
 use crate::net::icmp::Options;
 use crate::net::resolve::resolve;
-use crate::net::{dscp, random};
+use crate::net::{dscp, random, split_port};
 use crate::path::departure::Departure;
 use crate::tool::{Context, Error, Example, Group, Kind, Manual, Status, Tool};
 use crate::wire::heartbeat::{INTERVAL_MAX, INTERVAL_MIN, is_name};
@@ -109,6 +109,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(1);
 /// Of answers to each source, a second.
 const RATE_MAX: u32 = 1000;
+/// Of a request with a session whose answer has room for what the server saw.
+const SESSION_OCTETS_MIN: u16 = 64;
 /// Over Ethernet without fragments, behind the headers of IPv6 and UDP.
 const OCTETS_MAX: i64 = 65_507;
 
@@ -267,19 +269,19 @@ impl Mode {
             "request_loss" => "--loss".to_owned(),
             option => format!("--{}", option.replace('_', "-")),
         };
-        Err(Error::Usage(format!("{self} has no {option}")))
+        Err(Error::Usage(format!("{option} is not for {self}")))
     }
 }
 
 impl std::fmt::Display for Mode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Mode::Words => "udpping without a mode like --stamp",
-            Mode::Stamp => "udpping --stamp",
-            Mode::Server => "udpping --server",
-            Mode::Reflector => "udpping --reflector",
-            Mode::Heartbeat => "udpping --heartbeat",
-            Mode::Monitor => "udpping --monitor",
+            Mode::Words => "pinging",
+            Mode::Stamp => "--stamp",
+            Mode::Server => "--server",
+            Mode::Reflector => "--reflector",
+            Mode::Heartbeat => "--heartbeat",
+            Mode::Monitor => "--monitor",
         })
     }
 }
@@ -397,38 +399,23 @@ fn serve(
     server::run(context, &wanted, answerer, gate, impairment)
 }
 
-/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT`, `ADDRESS` of IPv6; the port may be given as an option
-/// instead.
-fn split_port(given: &str, option: Option<u16>) -> Result<(&str, Option<u16>), Error> {
-    let bracketed = given
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'));
-    let (host, port) = match (bracketed, given.split_once(':')) {
-        (Some((host, "")), _) => (host, None),
-        (Some((host, rest)), _) => (host, rest.strip_prefix(':')),
-        (None, Some((host, port))) if !port.contains(':') => (host, Some(port)),
-        _ => (given, None),
-    };
-    let wrong = || Error::Usage(format!("'{given}' is not HOST or HOST:PORT"));
-    let port = port
-        .map(|port| port.parse().map_err(|_| wrong()))
-        .transpose()?;
-    match (port, option) {
-        (Some(port), Some(option)) if port != option => Err(Error::Usage(format!(
-            "two ports: {port} in '{given}', and -p {option}"
-        ))),
-        _ => Ok((host, port.or(option))),
-    }
-}
-
 impl Arguments {
     fn peer(&self, context: &Context, default_port: u16) -> Result<(String, SocketAddr), Error> {
         let Some(given) = &self.host else {
             let text = "which HOST? Or one of --server, --reflector, --monitor";
             return Err(Error::Usage(text.to_owned()));
         };
-        let (host, port) = split_port(given, self.port)?;
-        let port = port.unwrap_or(default_port);
+        let wrong = |why: &str| Error::Usage(format!("'{given}' {why}"));
+        let (host, port) = split_port(given).ok_or_else(|| wrong("is not HOST or HOST:PORT"))?;
+        if let (Some(port), Some(other)) = (port, self.port)
+            && port != other
+        {
+            return Err(wrong(&format!("has another port than -p {other}")));
+        }
+        let port = port.or(self.port).unwrap_or(default_port);
+        if port == 0 {
+            return Err(wrong("has port 0, which is nobody's"));
+        }
         let family = self.departure.family();
         let peer = resolve(host, port, family, &context.cancel)?[0];
         Ok((host.to_owned(), peer))
@@ -452,7 +439,9 @@ impl Arguments {
             false => ping_pong::EXTENDED_OCTETS,
         };
         Dialect::Words {
-            session: (!self.plain).then(|| random() as u32),
+            // Where the server has no room to answer, it is not asked what it sees.
+            session: (!self.plain && self.size.is_none_or(|size| size >= SESSION_OCTETS_MIN))
+                .then(|| random() as u32),
             octets: self.size.map_or(default, usize::from),
         }
     }
@@ -477,28 +466,5 @@ impl Arguments {
             interval: self.interval.or(by_rate).unwrap_or(INTERVAL),
             timeout: self.timeout.unwrap_or(TIMEOUT),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_of_hosts() {
-        for (given, expected) in [
-            ("host", Some(("host", None))),
-            ("host:7", Some(("host", Some(7)))),
-            ("[::1]:7", Some(("::1", Some(7)))),
-            ("[::1]", Some(("::1", None))),
-            ("::1", Some(("::1", None))),
-            ("host:x", None),
-            ("host:70000", None),
-            ("[::1]7", Some(("::1", None))),
-        ] {
-            assert_eq!(split_port(given, None).ok(), expected, "{given}");
-        }
-        assert!(split_port("host:7", Some(8)).is_err());
-        assert_eq!(split_port("host", Some(8)).ok(), Some(("host", Some(8))));
     }
 }

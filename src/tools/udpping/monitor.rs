@@ -18,7 +18,7 @@ use crate::clock::{self, Timeline};
 use crate::net::inbox::Inbox;
 use crate::net::{self, udp};
 use crate::output::{self, Tone};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 use crate::wire::heartbeat::Beat;
 use crate::wire::mac::Key;
 
@@ -26,6 +26,8 @@ const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// Of one kind of refusal, told once in so long.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// How long heartbeats may wait for others.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// Taken before what is due is looked at.
 const DATAGRAMS_MAX: usize = 1024;
 
@@ -113,22 +115,23 @@ struct Monitor<'a> {
 }
 
 pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
-    let cannot = |error: net::Error| context.with_neighbour(error, wanted.address);
+    let cannot = |error: net::Error| context.with_neighbour(error, Endpoint::Udp(wanted.address));
     let socket = udp::bind(wanted.address).map_err(cannot)?;
     let unusable = |error| {
         let what = "cannot set up the socket".to_owned();
         Error::from(net::Error::System { what, error })
     };
     udp::stamp_arrivals(&socket).map_err(unusable)?;
+    udp::let_wait(&socket).map_err(unusable)?;
     let address = socket.local_addr().map_err(unusable)?;
     let roster = Arc::new(Mutex::new(Roster::new(wanted.plan)));
-    let mut addresses = vec![address];
+    let mut endpoints = vec![Endpoint::Udp(address)];
     let metrics = match wanted.metrics {
         Some(port) => {
             let at = SocketAddr::new(address.ip(), port);
             let served = Arc::clone(&roster);
             let bound = metrics::serve(context, at, move || metrics::text(&lock(&served)))?;
-            addresses.push(bound);
+            endpoints.push(Endpoint::Tcp(bound));
             Some(format!("http://{bound}/metrics"))
         }
         None => None,
@@ -144,7 +147,7 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
             context.out.emit(&listening);
             context.end_on_q();
         }
-        false => context.ready(&addresses, &listening),
+        false => context.ready(&endpoints, &listening),
     }
     let mut monitor = Monitor {
         context,
@@ -199,6 +202,11 @@ impl Monitor<'_> {
             });
             let cancel = &self.context.cancel;
             cancel.wait(self.socket.as_fd(), PollFlags::POLLIN, Some(next))?;
+            if !has_more {
+                // The kernel knows when each came; taken together they cost half as much.
+                let gathered = clock::now() + GATHERED_FOR;
+                cancel.sleep_until(due.map_or(gathered, |due| due.min(gathered)))?;
+            }
         }
     }
 

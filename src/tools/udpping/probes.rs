@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use crate::measure::loss::Losses;
 use crate::measure::rtt::Rtts;
 
-/// Requests whose answers are still told apart; older ones are forgotten.
-const REMEMBERED_MAX: usize = 65_536;
+/// Requests whose answers are still told apart, beside those that are waited for; older ones are
+/// forgotten.
+const ANSWERED_MAX: u128 = 1024;
+const REMEMBERED_MAX: u128 = 65_536;
 /// What could not leave in time leaves as soon as it can, unless it is later than this: then its
 /// slot is missed, for a burst would measure nothing but itself.
 const LATENESS_MAX: Duration = Duration::from_millis(100);
@@ -53,6 +55,8 @@ pub(super) struct Probes {
     /// How many intervals after the start the next request leaves.
     slot: u64,
     requests: VecDeque<Request>,
+    /// How many of them are kept.
+    remembered_max: usize,
     /// The sequence number of the first of them.
     oldest: u64,
     /// The first of which it is not known whether it was answered in time.
@@ -92,6 +96,8 @@ pub(super) struct Tally {
     pub(super) reordered: u64,
     pub(super) refused: u64,
     pub(super) stray: u64,
+    /// Requests that left when the next was due already.
+    pub(super) behind: u64,
     /// Slots in which nothing was sent.
     pub(super) missed: u64,
 }
@@ -99,11 +105,14 @@ pub(super) struct Tally {
 impl Probes {
     /// The first request leaves at `start`.
     pub(super) fn new(plan: Plan, start: Instant) -> Probes {
+        let waited_for = plan.timeout.as_nanos() / plan.interval.as_nanos().max(1);
+        let remembered = (ANSWERED_MAX + waited_for).min(REMEMBERED_MAX);
         Probes {
             plan,
             started: start,
             slot: 0,
             requests: VecDeque::new(),
+            remembered_max: remembered as usize,
             oldest: 1,
             undecided: 1,
             newest_answered: 0,
@@ -160,6 +169,7 @@ impl Probes {
     pub(super) fn on_sent(&mut self, at: Instant, has_left: bool) {
         let lateness = at.saturating_duration_since(self.due());
         self.lateness.add(lateness);
+        self.tally.behind += u64::from(lateness >= self.plan.interval);
         self.slot += 1;
         if lateness > LATENESS_MAX {
             let interval = self.plan.interval.as_nanos().max(1);
@@ -173,7 +183,7 @@ impl Probes {
             false => State::Failed,
         };
         self.requests.push_back(Request { sent: at, state });
-        if self.requests.len() > REMEMBERED_MAX
+        if self.requests.len() > self.remembered_max
             && let Some(forgotten) = self.requests.pop_front()
         {
             self.oldest += 1;

@@ -91,13 +91,14 @@ impl fmt::Display for Event {
             } => {
                 write!(
                     f,
-                    "{request}: pong from {from}, RTT {} ms",
+                    "{request}: {} from {from}, RTT {} ms",
+                    answer(request),
                     Milliseconds(*rtt_ms)
                 )?;
                 f.write_str(if *late { " (late)" } else { "" })
             }
             Event::Duplicate { request, from, .. } => {
-                write!(f, "{request}: pong from {from} once more")
+                write!(f, "{request}: {} from {from} once more", answer(request))
             }
             Event::TimedOut { request, .. } => write!(f, "{request}: request timed out"),
             Event::Refused {
@@ -118,6 +119,13 @@ impl fmt::Display for Event {
             } => write!(f, "{request}: not sent: {problem}"),
             Event::Statistics(statistics) => statistics.fmt(f),
         }
+    }
+}
+
+fn answer(request: &str) -> &'static str {
+    match request.starts_with("PING") {
+        true => "pong",
+        false => "reply",
     }
 }
 

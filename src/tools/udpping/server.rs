@@ -18,7 +18,7 @@ use crate::echo::Gate;
 use crate::net::inbox::{Inbox, Received};
 use crate::net::{self, udp};
 use crate::output::{self, Printable, Tone};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
 /// Answered before delayed answers get their turn.
@@ -168,7 +168,7 @@ pub(super) fn run(
     gate: Gate,
     impairment: Impairment,
 ) -> Result<Status, Error> {
-    let cannot = |error: net::Error| context.with_neighbour(error, wanted.address);
+    let cannot = |error: net::Error| context.with_neighbour(error, Endpoint::Udp(wanted.address));
     let socket = udp::bind(wanted.address).map_err(cannot)?;
     let unusable = |error| {
         let what = "cannot set up the socket".to_owned();
@@ -193,7 +193,7 @@ pub(super) fn run(
         what: wanted.what,
         reach: net::reach(address),
     };
-    context.ready(&[address], &listening);
+    context.ready(&[Endpoint::Udp(address)], &listening);
     let Err(Cancelled) = server.serve();
     server.context.summarize(server.tally.to_string());
     context.out.emit(&Event::ServerStatistics(server.tally));
@@ -288,23 +288,24 @@ impl Server<'_> {
             self.tally.replies_lost += 1;
             return;
         }
-        self.tally.answered += 1;
-        self.tally.duplicated += u64::from(fate.copies - 1);
-        for _ in 1..fate.copies {
-            self.deliver_one(answer.clone(), fate.delay, now);
+        let twice = (fate.copies > 1).then(|| answer.clone());
+        if !self.deliver_one(answer, fate.delay, now) {
+            self.tally.replies_lost += 1;
+            return;
         }
-        self.deliver_one(answer, fate.delay, now);
+        self.tally.answered += 1;
+        let is_twice = twice.is_some_and(|answer| self.deliver_one(answer, fate.delay, now));
+        self.tally.duplicated += u64::from(is_twice);
     }
 
-    fn deliver_one(&mut self, answer: Answer, delay: Duration, now: Instant) {
+    /// `false` where there is no room for more that is delayed, as in a full queue on the way.
+    fn deliver_one(&mut self, answer: Answer, delay: Duration, now: Instant) -> bool {
         if delay.is_zero() {
-            return self.send(&answer);
+            self.send(&answer);
+            return true;
         }
         let octets = answer.octets.len();
-        if !self.delayed.push(now + delay, octets, answer) {
-            // Like a full queue on the way.
-            self.tally.replies_lost += 1;
-        }
+        self.delayed.push(now + delay, octets, answer)
     }
 
     /// A full queue here loses the answer, as one on the way would.

@@ -120,6 +120,8 @@ struct Pacing {
     late_avg_ms: f64,
     late_p99_ms: f64,
     late_max_ms: f64,
+    /// Later than the next was due.
+    behind: u64,
     missed_slots: u64,
     #[serde(skip)]
     is_fast: bool,
@@ -255,6 +257,7 @@ impl Pacing {
             late_avg_ms: probes.lateness.average,
             late_p99_ms,
             late_max_ms: probes.lateness.max,
+            behind: probes.tally.behind,
             missed_slots: probes.tally.missed,
             is_fast: wanted.plan.interval.as_secs_f64() * 1e3 < PACED_MS_MAX,
         }
@@ -327,13 +330,14 @@ impl fmt::Display for Statistics {
             let Pacing {
                 late_avg_ms,
                 late_p99_ms,
+                behind,
                 missed_slots,
                 ..
             } = &self.pacing;
             write!(
                 f,
-                "\nsent {late_avg_ms:.3} ms late on average, p99 {late_p99_ms:.3} ms, \
-                 {missed_slots} slots missed"
+                "\nsent {late_avg_ms:.3} ms late on average, p99 {late_p99_ms:.3} ms; \
+                 {behind} by an interval or more, {missed_slots} slots missed"
             )?;
         }
         if self.received > 1 {
@@ -448,18 +452,19 @@ impl fmt::Display for Way {
 
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = if self.offset_ms < 0.0 {
-            "behind"
-        } else {
-            "ahead of"
+        let (offset, bound) = (self.offset_ms.abs(), self.bound_ms);
+        let word = match self.offset_ms < 0.0 {
+            true => "behind",
+            false => "ahead of",
         };
-        write!(
-            f,
-            "\nits clock is {:.3} ms {word} ours, within {:.3} ms",
-            self.offset_ms.abs(),
-            self.bound_ms
-        )?;
-        if let Some(drift) = self.drift_ppm {
+        match offset <= bound {
+            true => write!(f, "\nits clock is ours within {:.3} ms", offset + bound)?,
+            false => write!(
+                f,
+                "\nits clock is {offset:.3} ms {word} ours, within {bound:.3} ms"
+            )?,
+        }
+        if let Some(drift) = self.drift_ppm.filter(|drift| drift.abs() >= 0.05) {
             let word = if drift < 0.0 { "slower" } else { "faster" };
             write!(f, ", and {:.1} ppm {word}", drift.abs())?;
         }

@@ -83,8 +83,8 @@ fn rank(state: State) -> u8 {
 }
 
 pub(super) fn loss_percent(sender: &Sender) -> f64 {
-    let sent = sender.received + sender.lost;
-    sender.lost as f64 * 100.0 / sent.max(1) as f64
+    let (received, lost) = (sender.received as f64, sender.lost as f64);
+    lost * 100.0 / (received + lost).max(1.0)
 }
 
 impl fmt::Display for Table {

@@ -93,6 +93,9 @@ struct Arguments {
     /// How long to wait for the connection and for each answer
     #[arg(short, long, value_name = "SPAN", value_parser = duration::parse, default_value = "2")]
     timeout: Duration,
+    /// Answers over UDP to each source, a second [default: 1000, and any number to this machine]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), requires = "server")]
+    rate_limit: Option<u32>,
     /// Show each question and its answer as the server sees them
     #[arg(short, long, requires = "server")]
     verbose: bool,

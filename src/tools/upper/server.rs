@@ -19,10 +19,11 @@ use serde::Serialize;
 use super::Arguments;
 use super::stream::{Outcome, turn};
 use crate::clock;
+use crate::echo::Gate;
 use crate::net::inbox::Inbox;
 use crate::net::{self, tcp, udp};
 use crate::output::{self, Printable, Tone};
-use crate::tool::{Context, Error, Status};
+use crate::tool::{Context, Endpoint, Error, Status};
 
 const STOP: Token = Token(0);
 const LISTENER: Token = Token(1);
@@ -34,6 +35,8 @@ const BUFFER_OCTETS: usize = 64 << 10;
 /// An answer has one hop less than its question, so that this many pass between two servers at
 /// most that are made to answer each other.
 const HOPS_MAX: u8 = 64;
+/// Of datagrams of each source, a second.
+const RATE_MAX: u32 = 1000;
 /// Answered before anything else gets its turn.
 const DATAGRAMS_MAX: usize = 256;
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
@@ -61,7 +64,7 @@ enum Event {
     },
     Refused {
         peer: String,
-        reason: &'static str,
+        reason: String,
     },
 }
 
@@ -123,6 +126,7 @@ struct Server<'a> {
     listener: Option<TcpListener>,
     datagrams: Option<UdpSocket>,
     inbox: Inbox,
+    gate: Gate,
     connections: HashMap<usize, Connection>,
     next_token: usize,
     /// Connections with more to do than their turn allowed.
@@ -161,14 +165,16 @@ impl<'a> Server<'a> {
         let mut address = SocketAddr::new(arguments.bind, arguments.own_port);
         let mut listener = None;
         if !arguments.udp {
-            let bound = tcp::listen(address)?;
+            let bound = tcp::listen(address)
+                .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(address)))?;
             // With port 0 UDP takes the port that TCP was given.
             address = bound.local_addr().unwrap_or(address);
             listener = Some(TcpListener::from_std(bound));
         }
         let mut datagrams = None;
         if !arguments.tcp {
-            let bound = udp::bind(address)?;
+            let bound = udp::bind(address)
+                .map_err(|error| context.with_neighbour(error, Endpoint::Udp(address)))?;
             address = bound.local_addr().unwrap_or(address);
             datagrams = Some(UdpSocket::from_std(bound));
         }
@@ -185,6 +191,10 @@ impl<'a> Server<'a> {
             accept_again: false,
             datagrams_again: false,
             inbox: Inbox::new(BUFFER_OCTETS),
+            gate: Gate::new(
+                arguments.rate_limit.unwrap_or(RATE_MAX),
+                arguments.rate_limit.is_none(),
+            ),
             buffer: vec![0; BUFFER_OCTETS],
             tally: Tally::default(),
         };
@@ -199,7 +209,14 @@ impl<'a> Server<'a> {
             protocols,
             reach: net::reach(address),
         };
-        context.ready(&[address], &listening);
+        let endpoints: Vec<Endpoint> = [
+            (!arguments.udp).then_some(Endpoint::Tcp(address)),
+            (!arguments.tcp).then_some(Endpoint::Udp(address)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        context.ready(&endpoints, &listening);
         Ok(server)
     }
 
@@ -265,10 +282,9 @@ impl<'a> Server<'a> {
                 return;
             };
             if self.connections.len() >= CONNECTIONS_MAX {
-                let reason = "there are 16,384 connections already";
                 self.context.out.emit(&Event::Refused {
                     peer: peer.to_string(),
-                    reason,
+                    reason: "there are 16,384 connections already".to_owned(),
                 });
                 continue;
             }
@@ -355,6 +371,19 @@ impl<'a> Server<'a> {
                 Err(_) => continue,
             };
             let peer = datagram.from;
+            if let Err(reason) = self.gate.check(peer, clock::now()) {
+                if let Some(untold) = self.gate.refuse(reason, clock::now()) {
+                    let more = match untold {
+                        0 => String::new(),
+                        untold => format!(" (and {untold} more)"),
+                    };
+                    self.context.out.emit(&Event::Refused {
+                        peer: peer.to_string(),
+                        reason: format!("{reason}{more}"),
+                    });
+                }
+                continue;
+            }
             if self.verbose {
                 let event = answered(peer, "UDP", datagram.octets);
                 self.context.out.emit(&event);

@@ -333,16 +333,7 @@ fn tls_is_from_end_to_end() {
     let place = place();
     std::fs::create_dir(place.path().join("www")).expect("room on the disk");
     place.write("www/page", "secret page\n");
-    let made = std::process::Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-        .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext"])
-        .args(["subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-keyout", "key.pem", "-out", "cert.pem"])
-        .current_dir(place.path())
-        .output()
-        .expect("openssl");
-    assert!(made.status.success(), "{made:?}");
+    place.certify();
     let serve = "serve www -p 0 --tls-cert cert.pem --tls-key key.pem";
     let mut server = place.start(&["--json", "-c", serve]);
     let event = server.event("listening");

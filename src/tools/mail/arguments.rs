@@ -1,0 +1,203 @@
+//! The options of sending.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::dialogue::outcome;
+use super::dialogue::plan::Dsn;
+use super::sasl::mechanism::Mechanism;
+use crate::net::tls::pin::Pin;
+use crate::wire::smtp::command::{EhloName, EnvelopeId, Notify, Return};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Tls {
+    // From the first octet on, RFC 8314.
+    Implicit,
+    // Nothing is said in clear but EHLO and STARTTLS.
+    Starttls,
+    // In clear where there is no STARTTLS.
+    Opportunistic,
+    None,
+}
+
+/// After which stage the session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Stop {
+    Greeting,
+    Ehlo,
+    Tls,
+    Auth,
+    Mail,
+    Rcpt,
+}
+
+/// RFC 3461 section 4.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum When {
+    Success,
+    Failure,
+    Delay,
+    Never,
+}
+
+/// RFC 3461 section 4.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Back {
+    Full,
+    Headers,
+}
+
+#[derive(Args)]
+// The outer one has the group of this name.
+#[group(skip)]
+pub(super) struct Arguments {
+    /// The server, with its port if that is not the mode's own
+    #[arg(long, value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname, conflicts_with = "sink")]
+    pub(super) server: Option<String>,
+    /// From whom, like 'Ann <ann@example.org>'
+    #[arg(long, value_name = "MAILBOX", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
+    pub(super) from: Option<String>,
+    /// To whom; several with commas, or several times
+    #[arg(long, value_name = "MAILBOXES", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
+    pub(super) to: Vec<String>,
+    /// Who gets it, too
+    #[arg(long, value_name = "MAILBOXES", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
+    pub(super) cc: Vec<String>,
+    /// Who gets it, and nobody sees that
+    #[arg(long, value_name = "MAILBOXES", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
+    pub(super) bcc: Vec<String>,
+    #[arg(long, conflicts_with = "sink")]
+    pub(super) subject: Option<String>,
+    /// The text; without it and --body-file, lines are asked for until '.' or the end
+    #[arg(long, value_name = "TEXT", conflicts_with = "sink")]
+    pub(super) body: Option<String>,
+    /// The text from a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "body"])]
+    pub(super) body_file: Option<PathBuf>,
+    /// The same as HTML
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
+    pub(super) html: Option<PathBuf>,
+    /// A file to go with it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
+    pub(super) attach: Vec<PathBuf>,
+    /// How the connection is protected [default: starttls at port 587, else implicit]
+    #[arg(long, value_name = "MODE", conflicts_with = "sink")]
+    pub(super) tls: Option<Tls>,
+    /// Believe what is signed by these authorities (PEM), too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
+    pub(super) ca: Option<PathBuf>,
+    /// Believe the certificate, or public key, with this SHA-256 and no other, whoever signed it
+    #[arg(long, value_name = "SHA256", conflicts_with = "sink")]
+    pub(super) pin: Vec<Pin>,
+    /// Believe any certificate
+    #[arg(short = 'k', long, conflicts_with = "sink")]
+    pub(super) insecure: bool,
+    /// Show this certificate chain (PEM) to a server that asks, with --client-key
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "client_key", conflicts_with = "sink")]
+    pub(super) client_cert: Option<PathBuf>,
+    /// Its private key (PEM, PKCS #8)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "client_cert")]
+    pub(super) client_key: Option<PathBuf>,
+    /// Authenticate as this user; the password comes from NSH_MAIL_PASSWORD, a file, a command,
+    /// ~/.netrc or a question
+    #[arg(long, value_name = "NAME", conflicts_with = "sink")]
+    pub(super) user: Option<String>,
+    /// The first line of this file is the password
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "user")]
+    pub(super) password_file: Option<PathBuf>,
+    /// The first line that this command prints is the password
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        requires = "user",
+        conflicts_with = "password_file"
+    )]
+    pub(super) password_command: Option<String>,
+    /// The password is an OAuth bearer token
+    #[arg(long, requires = "user")]
+    pub(super) token: bool,
+    /// Only by this mechanism, like PLAIN or SCRAM-SHA-256
+    #[arg(long, value_name = "MECHANISM", requires = "user", value_parser = mechanism)]
+    pub(super) auth: Vec<Mechanism>,
+    /// Send the password also where everybody can read it
+    #[arg(long, requires = "user")]
+    pub(super) insecure_auth: bool,
+    /// Ask for a report to the sender on these: success, failure, delay, or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_delimiter = ',',
+        conflicts_with = "sink"
+    )]
+    pub(super) notify: Vec<When>,
+    /// How much of the message such a report brings back
+    #[arg(long, value_name = "WHAT", conflicts_with = "sink")]
+    pub(super) ret: Option<Back>,
+    /// What such a report calls the message
+    #[arg(long, value_name = "ID", value_parser = envelope_id, conflicts_with = "sink")]
+    pub(super) envid: Option<EnvelopeId>,
+    /// What to call this machine [default: its name, or its address]
+    #[arg(long, value_name = "NAME", value_parser = ehlo_name, conflicts_with = "sink")]
+    pub(super) ehlo: Option<EhloName>,
+    /// End the session after this stage, before anything is sent
+    #[arg(long, value_name = "STAGE", conflicts_with = "sink")]
+    pub(super) stop_after: Option<Stop>,
+    /// Print the message as it would be sent, and send nothing
+    #[arg(long, conflicts_with = "sink")]
+    pub(super) dry_run: bool,
+    /// Write what both sides say to this file, with times
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
+    pub(super) transcript: Option<PathBuf>,
+    /// Only what became of it
+    #[arg(short, long, conflicts_with = "sink")]
+    pub(super) quiet: bool,
+}
+
+fn ehlo_name(text: &str) -> Result<EhloName, &'static str> {
+    EhloName::parse(text).ok_or("a name with a domain, like client.example.org, or [192.0.2.1]")
+}
+
+fn envelope_id(text: &str) -> Result<EnvelopeId, String> {
+    EnvelopeId::new(text).map_err(|error| error.to_string())
+}
+
+impl Arguments {
+    /// What is asked of servers that offer DSN.
+    pub(super) fn dsn(&self) -> Dsn {
+        let is_wanted = |when| self.notify.contains(&when);
+        Dsn {
+            returned: self.ret.map(|back| match back {
+                Back::Full => Return::Full,
+                Back::Headers => Return::Headers,
+            }),
+            envelope_id: self.envid.clone(),
+            notify: (!self.notify.is_empty()).then(|| Notify {
+                success: is_wanted(When::Success),
+                failure: is_wanted(When::Failure),
+                delay: is_wanted(When::Delay),
+            }),
+        }
+    }
+}
+
+fn mechanism(name: &str) -> Result<Mechanism, String> {
+    let found = Mechanism::all().find(|known| known.name().eq_ignore_ascii_case(name));
+    found.ok_or_else(|| {
+        let names: Vec<&str> = Mechanism::all().map(Mechanism::name).collect();
+        format!("the mechanisms are {}", names.join(", "))
+    })
+}
+
+impl From<Stop> for outcome::Stage {
+    fn from(stop: Stop) -> outcome::Stage {
+        match stop {
+            Stop::Greeting => outcome::Stage::Greeting,
+            Stop::Ehlo => outcome::Stage::Ehlo,
+            Stop::Tls => outcome::Stage::Tls,
+            Stop::Auth => outcome::Stage::Auth,
+            Stop::Mail => outcome::Stage::Mail,
+            Stop::Rcpt => outcome::Stage::Rcpt,
+        }
+    }
+}

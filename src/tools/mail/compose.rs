@@ -1,0 +1,222 @@
+//! From options and answers to a message and its envelope.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::arguments::Arguments;
+use super::message::address::Mailbox;
+use super::message::{Attachment, Message};
+use crate::clock;
+use crate::net::random;
+use crate::output::{self, Tone};
+use crate::tool::{Context, Error};
+use crate::wire::smtp::Address;
+use crate::{cause, measure::size};
+
+/// Larger ones no server takes, and each is in memory several times.
+const FILE_OCTETS_MAX: u64 = 100 << 20;
+/// Of a body that is typed.
+const LINES_MAX: usize = 100_000;
+
+pub(super) struct Letter {
+    pub(super) from: Address,
+    pub(super) recipients: Vec<Address>,
+    pub(super) octets: Vec<u8>,
+    pub(super) message_id: String,
+}
+
+/// What is about to be sent, where somebody was asked for parts of it.
+#[derive(Serialize)]
+#[serde(tag = "event", rename = "preview")]
+struct Preview {
+    from: String,
+    to: Vec<String>,
+    subject: String,
+    octets: usize,
+    text: String,
+}
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let size = size::human(self.octets as u64);
+        write!(f, "from    {}\nto      {}", self.from, self.to.join(", "))?;
+        write!(
+            f,
+            "\nsubject {}\n{size}:\n{}",
+            self.subject,
+            self.text.trim_end()
+        )
+    }
+}
+
+impl output::Event for Preview {
+    fn tone(&self) -> Tone {
+        Tone::Plain
+    }
+}
+
+/// Asks for what is missing, and whether to send it then. `None` if not.
+pub(super) fn compose(context: &Context, arguments: &Arguments) -> Result<Option<Letter>, Error> {
+    let mut is_asked = false;
+    let from = match &arguments.from {
+        Some(from) => Mailbox::parse(from).map_err(|error| wrong("--from", from, error))?,
+        None => {
+            is_asked = true;
+            ask(context, "from: ", "--from", Mailbox::parse)?
+        }
+    };
+    let mut to = mailboxes("--to", &arguments.to)?;
+    let cc = mailboxes("--cc", &arguments.cc)?;
+    let bcc = mailboxes("--bcc", &arguments.bcc)?;
+    if to.is_empty() && cc.is_empty() && bcc.is_empty() {
+        is_asked = true;
+        to = ask(context, "to: ", "--to", Mailbox::parse_list)?;
+    }
+    let subject = match &arguments.subject {
+        Some(subject) => subject.clone(),
+        None => {
+            is_asked = true;
+            ask(context, "subject: ", "--subject", |subject| {
+                Ok::<_, std::convert::Infallible>(subject.to_owned())
+            })?
+        }
+    };
+    let text = match (&arguments.body, &arguments.body_file) {
+        (Some(body), _) => body.clone(),
+        (None, Some(file)) => text_of(file)?,
+        (None, None) => {
+            is_asked = true;
+            body(context)?
+        }
+    };
+    let mut recipients: Vec<Address> = Vec::new();
+    for mailbox in to.iter().chain(&cc).chain(&bcc) {
+        if !recipients.contains(&mailbox.address) {
+            recipients.push(mailbox.address.clone());
+        }
+    }
+    let message = Message {
+        from,
+        to,
+        cc,
+        subject,
+        date: clock::wall().fixed_offset(),
+        random: u128::from(random()) << 64 | u128::from(random()),
+        text,
+        html: arguments.html.as_deref().map(text_of).transpose()?,
+        attachments: arguments
+            .attach
+            .iter()
+            .map(|file| attachment(file))
+            .collect::<Result<_, _>>()?,
+    };
+    let octets = message
+        .emit()
+        .map_err(|error| Error::Usage(error.to_string()))?;
+    if is_asked && !arguments.dry_run && !is_wanted(context, &message, &recipients, octets.len())? {
+        return Ok(None);
+    }
+    Ok(Some(Letter {
+        from: message.from.address.clone(),
+        recipients,
+        message_id: message.message_id(),
+        octets,
+    }))
+}
+
+fn is_wanted(
+    context: &Context,
+    message: &Message,
+    recipients: &[Address],
+    octets: usize,
+) -> Result<bool, Error> {
+    context.out.emit(&Preview {
+        from: message.from.address.to_string(),
+        to: recipients.iter().map(ToString::to_string).collect(),
+        subject: message.subject.clone(),
+        octets,
+        text: message.text.clone(),
+    });
+    let instead = "give all of --from, --to, --subject and --body";
+    let answer = context
+        .input
+        .ask(&context.cancel, "send it? [Y/n] ", false, instead)?;
+    // A script's input ends behind the text: nobody is there to say no.
+    Ok(answer.is_none_or(|answer| matches!(answer.trim(), "" | "y" | "Y" | "yes")))
+}
+
+/// Until the answer is a good one.
+fn ask<T, E: fmt::Display>(
+    context: &Context,
+    prompt: &str,
+    option: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<T, Error> {
+    let instead = format!("give {option}");
+    loop {
+        let answer = context
+            .input
+            .ask(&context.cancel, prompt, false, &instead)?;
+        let Some(answer) = answer else {
+            return Err(Error::Usage(format!("no answer to '{prompt}'; {instead}")));
+        };
+        match parse(&answer) {
+            Ok(parsed) => return Ok(parsed),
+            Err(error) => context.out.warn(format!("mail: '{answer}': {error}")),
+        }
+    }
+}
+
+/// Lines until a single dot, or the end.
+fn body(context: &Context) -> Result<String, Error> {
+    let mut text = String::new();
+    for _ in 0..LINES_MAX {
+        let instead = "give --body or --body-file";
+        let line = context.input.ask(&context.cancel, "", false, instead)?;
+        match line {
+            Some(line) if line != "." => text.extend([&*line, "\n"]),
+            _ => return Ok(text),
+        }
+    }
+    Err(Error::Usage(format!(
+        "more than {LINES_MAX} lines; give --body-file"
+    )))
+}
+
+fn mailboxes(option: &str, given: &[String]) -> Result<Vec<Mailbox>, Error> {
+    let lists = given
+        .iter()
+        .map(|list| Mailbox::parse_list(list).map_err(|error| wrong(option, list, error)));
+    Ok(lists.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+fn wrong(option: &str, given: &str, error: impl fmt::Display) -> Error {
+    Error::Usage(format!("{option} '{given}': {error}"))
+}
+
+fn text_of(file: &Path) -> Result<String, Error> {
+    String::from_utf8(octets_of(file)?)
+        .map_err(|_| Error::Usage(format!("{} is not UTF-8", file.display())))
+}
+
+fn attachment(file: &Path) -> Result<Attachment, Error> {
+    let name = file.file_name().unwrap_or(file.as_os_str());
+    Ok(Attachment {
+        file_name: name.to_string_lossy().into_owned(),
+        octets: octets_of(file)?,
+    })
+}
+
+fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
+    let shown = file.display();
+    let cannot =
+        |error: std::io::Error| Error::Usage(format!("cannot read {shown}: {}", cause::of(&error)));
+    let octets = std::fs::metadata(file).map_err(cannot)?.len();
+    if octets > FILE_OCTETS_MAX {
+        let max = size::human(FILE_OCTETS_MAX);
+        return Err(Error::Usage(format!("{shown} is larger than {max}")));
+    }
+    std::fs::read(file).map_err(cannot)
+}

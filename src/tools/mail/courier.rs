@@ -1,0 +1,297 @@
+//! Connects, protects the connection, and holds the dialogue over it.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::dialogue::outcome::{Outcome, Stage};
+use super::dialogue::plan::Plan;
+use super::dialogue::{Dialogue, Patience, Step};
+use super::report::{self, Event};
+use crate::clock;
+use crate::net::dial::dial;
+use crate::net::resolve::{Family, resolve};
+use crate::net::tcp::Connection;
+use crate::net::tls::Stream;
+use crate::net::tls::client::{self, Options, Session};
+use crate::net::{self, udp};
+use crate::tool::{Context, Error};
+
+/// RFC 5321 section 4.5.3.2.6: who gives up here may send a message twice.
+const FINAL_DOT_PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Nothing depends on it.
+const QUIT_PATIENCE: Duration = Duration::from_secs(2);
+/// A server that says nothing for so long may wait for TLS.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
+const TLS_TEST_PATIENCE: Duration = Duration::from_millis(1500);
+/// For what a server said before it closed the connection.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
+const BUFFER_OCTETS: usize = 16 << 10;
+
+/// Before the dialogue: what went wrong.
+pub(super) struct Failure {
+    pub(super) stage: Stage,
+    pub(super) is_temporary: bool,
+    pub(super) reason: String,
+}
+
+/// How the server is reached.
+pub(super) struct Way<'a> {
+    pub(super) context: &'a Context,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    pub(super) timeout: Duration,
+    pub(super) options: Options,
+    pub(super) is_quiet: bool,
+}
+
+/// A connection, which TLS may protect already.
+pub(super) struct Line {
+    stream: Option<Stream>,
+    pub(super) peer: SocketAddr,
+    /// The own address.
+    pub(super) local: std::net::IpAddr,
+    pub(super) session: Option<Session>,
+}
+
+impl Way<'_> {
+    /// `Err` for a job that was stopped.
+    pub(super) fn connect(&self, is_tls_first: bool) -> Result<Result<Line, Failure>, Error> {
+        let cancel = &self.context.cancel;
+        let started = clock::now();
+        let deadline = started + self.timeout;
+        let failed = |stage, is_temporary, reason: String| {
+            Ok(Err(Failure {
+                stage,
+                is_temporary,
+                reason,
+            }))
+        };
+        let addresses = match resolve(self.host, self.port, Family::Any, cancel) {
+            Ok(addresses) => addresses,
+            Err(net::Error::Cancelled) => return Err(Error::Cancelled),
+            // Whether the name will ever have an address, the system does not say.
+            Err(error) => return failed(Stage::Dns, true, error.to_string()),
+        };
+        let dialled = dial(&addresses, deadline, cancel)
+            .and_then(|(stream, peer)| Ok((Connection::dialled(stream, peer, cancel)?, peer)));
+        let (mut connection, peer) = match dialled {
+            Ok(dialled) => dialled,
+            Err(net::Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => return failed(Stage::Connect, true, self.explain(&error)),
+        };
+        self.tell(&Event::Connected {
+            server: self.host.to_owned(),
+            address: peer.to_string(),
+            ms: report::ms(clock::now() - started),
+        });
+        let local = udp::source_towards(peer, &net::icmp::Options::default())
+            .unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+        if !is_tls_first {
+            connection.hurry().map_err(Error::from)?;
+            return Ok(Ok(Line {
+                stream: Some(Stream::Plain(connection)),
+                peer,
+                local,
+                session: None,
+            }));
+        }
+        match client::begin(connection, &self.options, deadline) {
+            Ok((stream, session)) => {
+                self.tell(&Event::tls(&session));
+                Ok(Ok(Line {
+                    stream: Some(stream),
+                    peer,
+                    local,
+                    session: Some(session),
+                }))
+            }
+            Err(client::Error::Net(net::Error::Cancelled)) => Err(Error::Cancelled),
+            Err(error) => failed(Stage::Tls, is_temporary(&error), error.to_string()),
+        }
+    }
+
+    fn explain(&self, error: &net::Error) -> String {
+        match error {
+            net::Error::Refused(peer) if peer.ip().is_loopback() => format!(
+                "{error}; 'mail --sink -p {}' starts a server that catches mail",
+                peer.port()
+            ),
+            _ => error.to_string(),
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        if !self.is_quiet {
+            self.context.out.emit(event);
+        }
+    }
+
+    /// From the greeting to QUIT.
+    pub(super) fn talk(
+        &self,
+        line: &mut Line,
+        plan: Plan,
+        mut transcript: Option<File>,
+    ) -> Result<Result<Outcome, Failure>, Error> {
+        let binding = OnceCell::new();
+        let mut dialogue = Dialogue::new(plan);
+        let started = clock::now();
+        let mut buffer = vec![0; BUFFER_OCTETS];
+        let (mut awaited, mut deadline) = (None, started);
+        loop {
+            let step = dialogue.poll();
+            while let Some(said) = dialogue.next_line() {
+                self.tell(&Event::said(&said));
+                if let Some(file) = &mut transcript {
+                    let text = said.with_time(clock::now() - started);
+                    file.write_all(text.as_bytes()).map_err(cannot_write)?;
+                }
+            }
+            match step {
+                Step::Send { octets, patience } => {
+                    let deadline = clock::now() + self.patience(patience);
+                    let sent = line.stream().write_all(octets.octets(), deadline);
+                    if let Err(error) = sent {
+                        // Why it would not take more.
+                        let soon = clock::now() + LAST_WORDS_PATIENCE;
+                        while let Ok(count @ 1..) = line.stream().read(&mut buffer, soon) {
+                            dialogue.received(&buffer[..count]);
+                        }
+                        on_lost(&mut dialogue, &error);
+                    }
+                }
+                Step::Receive {
+                    patience,
+                    reply_number,
+                } => {
+                    if awaited != Some(reply_number) {
+                        awaited = Some(reply_number);
+                        deadline = clock::now() + self.patience(patience);
+                    }
+                    let is_greeting = matches!(patience, Patience::Greeting);
+                    let may_want_tls = is_greeting && line.session.is_none();
+                    match self.receive(line, &mut buffer, deadline, may_want_tls)? {
+                        Heard::Octets(0) => dialogue.closed(None),
+                        Heard::Octets(count) => dialogue.received(&buffer[..count]),
+                        Heard::Lost(error) => on_lost(&mut dialogue, &error),
+                        Heard::WantsTls => return Ok(Err(self.wants_tls())),
+                    }
+                }
+                Step::StartTls => match line.protect(&self.options, clock::now() + self.timeout) {
+                    Ok(session) => {
+                        self.tell(&Event::tls(&session));
+                        let binding = binding.get_or_init(|| session.channel_binding.clone());
+                        dialogue.tls_started(binding.as_deref());
+                        line.session = Some(session);
+                    }
+                    Err(client::Error::Net(net::Error::Cancelled)) => dialogue.cancelled(),
+                    Err(error) => {
+                        let temporary = is_temporary(&error);
+                        self.tell(&Event::failed(Stage::Tls, temporary, &error.to_string()));
+                        dialogue.tls_failed(temporary);
+                    }
+                },
+                Step::Done => return Ok(Ok(dialogue.into_outcome())),
+            }
+        }
+    }
+
+    fn receive(
+        &self,
+        line: &mut Line,
+        buffer: &mut [u8],
+        deadline: Instant,
+        may_want_tls: bool,
+    ) -> Result<Heard, Error> {
+        let silence = clock::now() + SILENCE_MAX;
+        if may_want_tls && silence < deadline {
+            match line.stream().read(buffer, silence) {
+                Ok(count) => return Ok(Heard::Octets(count)),
+                Err(net::Error::TimedOut(_)) => {
+                    let (host, cancel) = (self.host, &self.context.cancel);
+                    let soon = clock::now() + TLS_TEST_PATIENCE;
+                    if client::is_spoken_by(line.peer, host, soon, cancel)? {
+                        return Ok(Heard::WantsTls);
+                    }
+                }
+                Err(error) => return Ok(Heard::Lost(error)),
+            }
+        }
+        Ok(match line.stream().read(buffer, deadline) {
+            Ok(count) => Heard::Octets(count),
+            Err(error) => Heard::Lost(error),
+        })
+    }
+
+    fn wants_tls(&self) -> Failure {
+        Failure {
+            stage: Stage::Tls,
+            is_temporary: false,
+            reason: format!(
+                "{}:{} waits for TLS from the first octet on; take --tls implicit",
+                self.host, self.port
+            ),
+        }
+    }
+
+    fn patience(&self, patience: Patience) -> Duration {
+        match patience {
+            Patience::FinalDot => self.timeout.max(FINAL_DOT_PATIENCE),
+            Patience::Quit => self.timeout.min(QUIT_PATIENCE),
+            Patience::Greeting
+            | Patience::Ehlo
+            | Patience::StartTls
+            | Patience::Auth
+            | Patience::Mail
+            | Patience::Rcpt
+            | Patience::Data
+            | Patience::Block => self.timeout,
+        }
+    }
+}
+
+enum Heard {
+    Octets(usize),
+    Lost(net::Error),
+    /// It says nothing in clear.
+    WantsTls,
+}
+
+impl Line {
+    fn stream(&mut self) -> &mut Stream {
+        self.stream
+            .as_mut()
+            .expect("TLS gives the stream back, or the dialogue is over")
+    }
+
+    fn protect(&mut self, options: &Options, deadline: Instant) -> Result<Session, client::Error> {
+        let Some(Stream::Plain(connection)) = self.stream.take() else {
+            unreachable!("TLS is started once, on a connection in clear");
+        };
+        let (stream, session) = client::upgrade(connection, options, deadline)?;
+        self.stream = Some(stream);
+        Ok(session)
+    }
+}
+
+fn on_lost(dialogue: &mut Dialogue, error: &net::Error) {
+    match error {
+        net::Error::Cancelled => dialogue.cancelled(),
+        net::Error::TimedOut(_) => dialogue.timed_out(),
+        net::Error::System { error, .. } => dialogue.closed(Some(error.kind())),
+        _ => dialogue.closed(Some(ErrorKind::ConnectionAborted)),
+    }
+}
+
+/// What a later attempt may find mended.
+fn is_temporary(error: &client::Error) -> bool {
+    matches!(error, client::Error::Net(_))
+}
+
+fn cannot_write(error: std::io::Error) -> Error {
+    let why = crate::cause::of(&error);
+    Error::Unavailable(format!("cannot write the transcript: {why}"))
+}

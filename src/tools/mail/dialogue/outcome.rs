@@ -1,0 +1,262 @@
+//! What became of the messages.
+
+use std::io;
+
+use crate::tools::mail::sasl;
+use crate::tools::mail::sasl::mechanism::Mechanism;
+use crate::wire::smtp::command::CommandError;
+use crate::wire::smtp::extensions::Extensions;
+use crate::wire::smtp::reply::ReplyError;
+use crate::wire::smtp::{Address, Reply};
+
+use super::plan::RECIPIENTS_MAX;
+
+const SOME_ACCEPTED: u8 = 3;
+const TEMPORARY: u8 = 40;
+const PERMANENT: u8 = 50;
+/// As a temporary failure at the final dot: nothing is to be corrected. That the message may have
+/// been delivered all the same is for the words to say.
+const UNKNOWN: u8 = TEMPORARY + Stage::FinalDot as u8;
+
+/// How far it went. The numbers are the units of the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Dns = 0,
+    Connect = 1,
+    Tls = 2,
+    Greeting = 3,
+    /// EHLO, HELO and STARTTLS.
+    Ehlo = 4,
+    Auth = 5,
+    Mail = 6,
+    Rcpt = 7,
+    /// Until the last octet of the message is on its way.
+    Data = 8,
+    FinalDot = 9,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// In the order of the jobs, and of the recipients of each.
+    pub(crate) messages: Vec<Vec<(Address, Fate)>>,
+    /// Why the dialogue ended before it had done all.
+    pub(crate) failure: Option<Refusal>,
+    pub(crate) facts: Facts,
+}
+
+/// Of a message for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Accepted {
+        queue_id: Option<String>,
+        reply: Reply,
+    },
+    /// It was not accepted; nothing speaks against another attempt but `is_temporary`.
+    Refused(Refusal),
+    /// The server had all of it, and its answer did not come.
+    Unknown(Reason),
+    /// It went as well as was asked, and was not sent.
+    Stopped(Stage),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) stage: Stage,
+    pub(crate) is_temporary: bool,
+    pub(crate) reason: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error("{}", words(.0))]
+    Reply(Reply),
+    #[error("the server's answer does not fit: {}", words(.0))]
+    Unexpected(Reply),
+    #[error("the server does not speak SMTP: {0}")]
+    Garbled(ReplyError),
+    #[error("the server says more than it was asked")]
+    Unsolicited,
+    #[error("the server has closed the connection")]
+    Closed,
+    #[error("the connection is lost: {0}")]
+    Lost(io::ErrorKind),
+    #[error("the server has not answered in time")]
+    TimedOut,
+    #[error("stopped")]
+    Cancelled,
+    #[error("TLS could not be started")]
+    Tls,
+    #[error("the server does not offer STARTTLS")]
+    StartTlsNotOffered,
+    #[error("replies in clear follow the one to STARTTLS: someone may be in between")]
+    Injected,
+    #[error("credentials are not sent in clear")]
+    AuthInClear,
+    #[error("the server offers no mechanism of authentication that can be used")]
+    NoMechanism,
+    #[error("{0}")]
+    Sasl(sasl::Error),
+    #[error("the server does not offer {0}, which the message needs")]
+    NotOffered(&'static str),
+    #[error("the message has {size} octets, and the server takes {size_max}")]
+    Size { size: u64, size_max: u64 },
+    #[error("more than {RECIPIENTS_MAX} recipients")]
+    Recipients,
+    #[error("{0}")]
+    Command(CommandError),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// How often something was sent and then waited for, without QUIT and the handshake of TLS.
+    pub(crate) round_trips: u32,
+    /// By which the server has let us in.
+    pub(crate) mechanism: Option<Mechanism>,
+    pub(crate) protection: Protection,
+    /// What the last EHLO has brought.
+    pub(crate) extensions: Extensions,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Protection {
+    ImplicitTls,
+    StartTls,
+    Clear,
+    /// TLS was wanted if possible, and this is why it was not.
+    ClearAfter(Reason),
+}
+
+impl Outcome {
+    /// 0 when all is accepted, 3 when some is. Else a temporary failure comes before a permanent
+    /// one, since there is something left to try.
+    pub(crate) fn exit_status(&self) -> u8 {
+        let fates = || self.messages.iter().flatten().map(|(_, fate)| fate);
+        let is_good = |fate: &Fate| matches!(fate, Fate::Accepted { .. } | Fate::Stopped(_));
+        if fates().all(is_good) {
+            return self.failure.as_ref().map_or(0, Refusal::exit_status);
+        }
+        if fates().any(is_good) {
+            return SOME_ACCEPTED;
+        }
+        if fates().any(|fate| matches!(fate, Fate::Unknown(_))) {
+            return UNKNOWN;
+        }
+        let refusals = || {
+            fates().filter_map(|fate| match fate {
+                Fate::Refused(refusal) => Some(refusal),
+                Fate::Accepted { .. } | Fate::Unknown(_) | Fate::Stopped(_) => None,
+            })
+        };
+        let temporary = refusals().find(|refusal| refusal.is_temporary);
+        let first = temporary.or_else(|| refusals().next());
+        first.map_or(0, Refusal::exit_status)
+    }
+}
+
+impl Refusal {
+    pub(crate) fn exit_status(&self) -> u8 {
+        let class = if self.is_temporary {
+            TEMPORARY
+        } else {
+            PERMANENT
+        };
+        class + self.stage as u8
+    }
+
+    pub(super) fn by(stage: Stage, reply: Reply) -> Refusal {
+        Refusal {
+            stage,
+            is_temporary: reply.code / 100 == 4,
+            reason: Reason::Reply(reply),
+        }
+    }
+
+    pub(super) fn permanent(stage: Stage, reason: Reason) -> Refusal {
+        Refusal {
+            stage,
+            is_temporary: false,
+            reason,
+        }
+    }
+}
+
+fn words(reply: &Reply) -> String {
+    format!("{} {}", reply.code, reply.lines.join(" "))
+        .trim_end()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: u16) -> Reply {
+        Reply {
+            code,
+            enhanced: None,
+            lines: vec!["x".to_owned()],
+        }
+    }
+
+    /// `a` is accepted, `?` unknown, `s` stopped; numbers are refusals by code and stage.
+    #[track_caller]
+    fn check(fates: &str, expected: u8) {
+        let stages = [
+            Stage::Dns,
+            Stage::Connect,
+            Stage::Tls,
+            Stage::Greeting,
+            Stage::Ehlo,
+            Stage::Auth,
+            Stage::Mail,
+            Stage::Rcpt,
+            Stage::Data,
+            Stage::FinalDot,
+        ];
+        let fate = |word: &str| match word {
+            "a" => Fate::Accepted {
+                queue_id: None,
+                reply: reply(250),
+            },
+            "?" => Fate::Unknown(Reason::Closed),
+            "s" => Fate::Stopped(Stage::Rcpt),
+            number => {
+                let (code, stage) = number.split_once('/').expect(number);
+                let stage = stages[stage.parse::<usize>().expect(number)];
+                Fate::Refused(Refusal::by(stage, reply(code.parse().expect(number))))
+            }
+        };
+        let address = Address::parse("a@b.c").expect("an address");
+        let fates = fates
+            .split(' ')
+            .map(|word| vec![(address.clone(), fate(word))]);
+        let outcome = Outcome {
+            messages: fates.collect(),
+            failure: None,
+            facts: Facts {
+                round_trips: 0,
+                mechanism: None,
+                protection: Protection::Clear,
+                extensions: Extensions::default(),
+            },
+        };
+        assert_eq!(outcome.exit_status(), expected);
+    }
+
+    #[test]
+    fn the_exit_status_says_class_and_stage() {
+        check("a", 0);
+        check("s s", 0);
+        check("a 550/7", 3);
+        check("? a", 3);
+        check("?", 49);
+        check("550/7 ?", 49);
+        check("450/7", 47);
+        check("550/7 450/7", 47);
+        check("550/7 554/9", 57);
+        for stage in 0..10 {
+            check(&format!("450/{stage}"), 40 + stage);
+            check(&format!("550/{stage}"), 50 + stage);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What people may see of a dialogue: commands and replies, and stars for secrets.
+
+use crate::tools::mail::sasl::secret::Secret;
+use crate::wire::smtp::Reply;
+
+use super::outcome::Stage;
+
+/// Their number says nothing about the secret.
+pub(super) const STARS: &str = "********";
+/// Of what is no reply, enough to tell what speaks there.
+const GARBLED_OCTETS_MAX: usize = 200;
+
+/// As it went over the wire: what the server says may hold control characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) direction: Direction,
+    pub(crate) text: String,
+    /// QUIT belongs to none.
+    pub(crate) stage: Option<Stage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    ToServer,
+    FromServer,
+}
+
+impl Line {
+    pub(super) fn to_server(text: String, stage: Option<Stage>) -> Line {
+        Line {
+            direction: Direction::ToServer,
+            text,
+            stage,
+        }
+    }
+}
+
+impl Direction {
+    pub(crate) fn sign(self) -> char {
+        match self {
+            Direction::ToServer => '>',
+            Direction::FromServer => '<',
+        }
+    }
+}
+
+/// A line for each of the reply's.
+pub(super) fn lines(reply: &Reply, stage: Option<Stage>) -> impl Iterator<Item = Line> {
+    let last = reply.lines.len().saturating_sub(1);
+    reply.lines.iter().enumerate().map(move |(place, text)| {
+        let separator = if place == last { ' ' } else { '-' };
+        let line = format!("{}{separator}{text}", reply.code);
+        Line {
+            direction: Direction::FromServer,
+            text: line.trim_end().to_owned(),
+            stage,
+        }
+    })
+}
+
+/// The first line of what is no reply.
+pub(super) fn garbled(input: &[u8], stage: Option<Stage>) -> Line {
+    let start = input.get(..GARBLED_OCTETS_MAX).unwrap_or(input);
+    let end = memchr::memchr2(b'\r', b'\n', start).unwrap_or(start.len());
+    Line {
+        direction: Direction::FromServer,
+        text: String::from_utf8_lossy(start.get(..end).unwrap_or_default()).into_owned(),
+        stage,
+    }
+}
+
+/// A line that has so much of a secret is not shown. By chance nothing has.
+const TELLING_OCTETS: usize = 8;
+
+/// Servers that do not understand a command like to repeat it, or as much as their buffer holds: a
+/// line of theirs with a secret in it, or with a part of one, becomes stars.
+pub(super) fn scrub<'a>(reply: &Reply, secrets: impl Iterator<Item = &'a Secret>) -> Reply {
+    let mut scrubbed = reply.clone();
+    for secret in secrets.filter(|secret| !secret.octets().is_empty()) {
+        for line in &mut scrubbed.lines {
+            let parts = secret.octets().len().min(TELLING_OCTETS);
+            let mut parts = secret.octets().windows(parts);
+            if parts.any(|part| memchr::memmem::find(line.as_bytes(), part).is_some()) {
+                STARS.clone_into(line);
+            }
+        }
+    }
+    scrubbed
+}

@@ -1,0 +1,263 @@
+//! What a session tells, and what became of a message.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::dialogue::outcome::{Fate, Refusal, Stage};
+use super::dialogue::transcript::{Direction, Line};
+use crate::net::tls::client::Session;
+use crate::output::{self, Printable, Tone};
+use crate::wire::smtp::Address;
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event {
+    Connected {
+        server: String,
+        address: String,
+        ms: f64,
+    },
+    Said {
+        /// `>` to the server, `<` from it.
+        direction: char,
+        text: String,
+    },
+    Tls {
+        version: String,
+        suite: String,
+        names: Vec<String>,
+        days_left: i64,
+    },
+    /// For everybody on the way to read.
+    InClear {
+        reason: String,
+    },
+    /// Nothing can be sent.
+    Failed {
+        stage: &'static str,
+        temporary: bool,
+        reason: String,
+    },
+    Recipient {
+        address: String,
+        result: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stage: Option<&'static str>,
+        words: String,
+    },
+    Sent {
+        server: String,
+        message_id: String,
+        queue_id: Option<String>,
+        accepted: usize,
+        refused: usize,
+        unknown: usize,
+        mechanism: Option<String>,
+        round_trips: u32,
+        ms: f64,
+    },
+    Kept {
+        file: String,
+    },
+}
+
+impl Event {
+    pub(super) fn said(line: &Line) -> Event {
+        Event::Said {
+            direction: line.direction.sign(),
+            text: Printable(line.text.as_bytes()).to_string(),
+        }
+    }
+
+    pub(super) fn tls(session: &Session) -> Event {
+        let names = match session.leaf.dns_names.is_empty() {
+            true => session.leaf.subject.iter().cloned().collect(),
+            false => session.leaf.dns_names.clone(),
+        };
+        Event::Tls {
+            version: session.version.to_string(),
+            suite: session.suite.to_string(),
+            names: names
+                .iter()
+                .map(|name: &String| Printable(name.as_bytes()).to_string())
+                .collect(),
+            days_left: session.days_left,
+        }
+    }
+
+    pub(super) fn failed(stage: Stage, temporary: bool, reason: &str) -> Event {
+        Event::Failed {
+            stage: word(stage),
+            temporary,
+            reason: Printable(reason.as_bytes()).to_string(),
+        }
+    }
+
+    pub(super) fn in_clear(reason: &str) -> Event {
+        let reason = Printable(reason.as_bytes()).to_string();
+        Event::InClear { reason }
+    }
+
+    pub(super) fn recipient(address: &Address, fate: &Fate) -> Event {
+        let (result, stage, words) = match fate {
+            Fate::Accepted { reply, .. } => ("accepted", None, reply.lines.join(" ")),
+            Fate::Refused(Refusal {
+                stage,
+                is_temporary,
+                reason,
+            }) => {
+                let result = if *is_temporary { "later" } else { "refused" };
+                (result, Some(word(*stage)), reason.to_string())
+            }
+            Fate::Unknown(reason) => ("unknown", Some(word(Stage::FinalDot)), reason.to_string()),
+            Fate::Stopped(stage) => ("stopped", Some(word(*stage)), String::new()),
+        };
+        Event::Recipient {
+            address: address.to_string(),
+            result,
+            stage,
+            words: Printable(words.as_bytes()).to_string(),
+        }
+    }
+}
+
+pub(super) fn word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Dns => "dns",
+        Stage::Connect => "connect",
+        Stage::Tls => "tls",
+        Stage::Greeting => "greeting",
+        Stage::Ehlo => "ehlo",
+        Stage::Auth => "auth",
+        Stage::Mail => "mail",
+        Stage::Rcpt => "rcpt",
+        Stage::Data => "data",
+        Stage::FinalDot => "final dot",
+    }
+}
+
+pub(super) fn ms(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Connected {
+                server,
+                address,
+                ms,
+            } => write!(f, "connected to {server} ({address}) in {ms:.1} ms"),
+            Event::Said { direction, text } => write!(f, "{direction} {text}"),
+            Event::Tls {
+                version,
+                suite,
+                names,
+                days_left,
+            } => {
+                let names = names.join(", ");
+                write!(
+                    f,
+                    "{version}, {suite}, certificate of {names}, {days_left} days left"
+                )
+            }
+            Event::InClear { reason } => write!(f, "it went in clear: {reason}"),
+            Event::Failed {
+                stage,
+                temporary,
+                reason,
+            } => {
+                let when = if *temporary { ", for now" } else { "" };
+                write!(f, "nothing was sent ({stage}{when}): {reason}")
+            }
+            Event::Recipient {
+                address,
+                result,
+                stage,
+                words,
+            } => {
+                match *result {
+                    "accepted" => write!(f, "{address}: accepted")?,
+                    "later" => write!(f, "{address}: not now")?,
+                    "refused" => write!(f, "{address}: refused")?,
+                    "unknown" => write!(f, "{address}: nobody knows whether it was accepted")?,
+                    _ => write!(f, "{address}: not sent, as asked")?,
+                }
+                if let Some(stage) = stage {
+                    write!(f, " ({stage})")?;
+                }
+                match words.as_str() {
+                    "" => Ok(()),
+                    words => write!(f, ": {words}"),
+                }
+            }
+            Event::Sent {
+                server,
+                queue_id,
+                accepted,
+                refused,
+                unknown,
+                round_trips,
+                ms,
+                ..
+            } => {
+                match (accepted, queue_id) {
+                    (0, _) => write!(f, "not accepted by {server}")?,
+                    (_, Some(id)) => write!(f, "accepted by {server} as {id}")?,
+                    (_, None) => write!(f, "accepted by {server}")?,
+                }
+                write!(
+                    f,
+                    " in {round_trips} round trips, {ms:.0} ms: {accepted} accepted"
+                )?;
+                if *refused > 0 {
+                    write!(f, ", {refused} refused")?;
+                }
+                if *unknown > 0 {
+                    write!(f, ", {unknown} unknown")?;
+                }
+                Ok(())
+            }
+            Event::Kept { file } => write!(
+                f,
+                "the message is kept in {file}; sending it again may deliver it twice"
+            ),
+        }
+    }
+}
+
+impl output::Event for Event {
+    fn tone(&self) -> Tone {
+        match self {
+            Event::Connected { .. } | Event::Said { .. } | Event::Tls { .. } => Tone::Plain,
+            Event::InClear { .. } => Tone::Caution,
+            Event::Failed { .. } => Tone::Bad,
+            Event::Recipient { result, .. } => match *result {
+                "accepted" => Tone::Good,
+                "stopped" => Tone::Plain,
+                "later" | "unknown" => Tone::Caution,
+                _ => Tone::Bad,
+            },
+            Event::Sent {
+                refused: 0,
+                unknown: 0,
+                ..
+            } => Tone::Good,
+            Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
+        }
+    }
+}
+
+impl Line {
+    /// What the transcript's file has of it.
+    pub(super) fn with_time(&self, since_start: Duration) -> String {
+        let arrow = match self.direction {
+            Direction::ToServer => ">",
+            Direction::FromServer => "<",
+        };
+        let text = Printable(self.text.as_bytes());
+        format!("{:10.3} ms {arrow} {text}\n", ms(since_start))
+    }
+}
