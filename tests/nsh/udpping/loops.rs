@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use serde_json::Value;
 
-use super::alone::{alone, figure, forge};
+use super::alone::{alone, await_address, figure, forge};
 use super::{PATIENCE, answer_so_far, ask, connect, events, keyed, listen, listen_in, named};
 use crate::support::{Place, Running, place, privileged, run};
 
@@ -243,6 +243,7 @@ fn strangers_get_no_more_than_they_send() {
         (UPPER, "2001:db8::7"),
     ] {
         alone(address, || {
+            await_address(host);
             let (_nsh, server) = serve(&place(), &format!("{line} -b {host}"));
             let stranger = UdpSocket::bind((host, 0)).expect("an own address");
             stranger.connect(server).expect("an own address");
