@@ -1,6 +1,7 @@
 //! From options and answers to a message and its envelope.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use serde::Serialize;
@@ -143,8 +144,11 @@ fn is_wanted(
     let answer = context
         .input
         .ask(&context.cancel, "send it? [Y/n] ", false, instead)?;
-    // A script's input ends behind the text: nobody is there to say no.
-    Ok(answer.is_none_or(|answer| matches!(answer.trim(), "" | "y" | "Y" | "yes")))
+    Ok(match answer {
+        Some(answer) => matches!(answer.trim(), "" | "y" | "Y" | "yes"),
+        // A program's input ends behind the text: nobody is there to say no.
+        None => !std::io::stdin().is_terminal(),
+    })
 }
 
 /// Until the answer is a good one.

@@ -10,7 +10,6 @@ use super::dialogue::outcome::{Outcome, Stage};
 use super::dialogue::plan::Plan;
 use super::dialogue::{Dialogue, Patience, Step};
 use super::report::{self, Event};
-use crate::clock;
 use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
 use crate::net::tcp::Connection;
@@ -18,6 +17,7 @@ use crate::net::tls::Stream;
 use crate::net::tls::client::{self, Options, Session};
 use crate::net::{self, udp};
 use crate::tool::{Context, Error};
+use crate::{cause, clock};
 
 /// RFC 5321 section 4.5.3.2.6: who gives up here may send a message twice.
 const FINAL_DOT_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -145,9 +145,16 @@ impl Way<'_> {
             let step = dialogue.poll();
             while let Some(said) = dialogue.next_line() {
                 self.tell(&Event::said(&said));
-                if let Some(file) = &mut transcript {
-                    let text = said.with_time(clock::now() - started);
-                    file.write_all(text.as_bytes()).map_err(cannot_write)?;
+                let text = said.with_time(clock::now() - started);
+                let written = transcript
+                    .as_mut()
+                    .map(|file| file.write_all(text.as_bytes()));
+                if let Some(Err(error)) = written {
+                    // What becomes of the message matters more.
+                    let why = cause::of(&error);
+                    let out = &self.context.out;
+                    out.warn(format!("mail: the transcript is given up: {why}"));
+                    transcript = None;
                 }
             }
             match step {
@@ -290,9 +297,4 @@ fn on_lost(dialogue: &mut Dialogue, error: &net::Error) {
 /// What a later attempt may find mended.
 fn is_temporary(error: &client::Error) -> bool {
     matches!(error, client::Error::Net(_))
-}
-
-fn cannot_write(error: std::io::Error) -> Error {
-    let why = crate::cause::of(&error);
-    Error::Unavailable(format!("cannot write the transcript: {why}"))
 }

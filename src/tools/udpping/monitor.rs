@@ -143,13 +143,6 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         authenticated: wanted.key.is_some(),
         metrics,
     };
-    match wanted.is_live {
-        true => {
-            context.out.emit(&listening);
-            context.end_on_q();
-        }
-        false => context.ready(&endpoints, &listening),
-    }
     let mut monitor = Monitor {
         context,
         wanted,
@@ -162,6 +155,13 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         shown_at: clock::now(),
     };
     monitor.show(clock::now());
+    match wanted.is_live {
+        true => {
+            context.out.emit(&listening);
+            context.end_on_q();
+        }
+        false => context.ready(&endpoints, &listening),
+    }
     let Err(Cancelled) = monitor.watch();
     let now = clock::now();
     monitor.show(now);
