@@ -50,14 +50,15 @@ pub(super) fn run(
             })?
         }
     };
-    let Some(letter) = compose(context, arguments)? else {
-        context.out.notice("mail: not sent");
-        return Ok(Status::NEGATIVE);
-    };
     if arguments.dry_run {
-        return print(context, &letter);
+        return match compose(context, arguments)? {
+            Some(letter) => print(context, &letter),
+            None => Ok(Status::NEGATIVE),
+        };
     }
+    // Before anybody has typed a letter.
     let (host, port) = split_port(&server)?;
+    let options = arguments.tls_options(host)?;
     let tls = arguments.tls.unwrap_or(match port {
         Some(SUBMISSION_PORT) => Tls::Starttls,
         _ => Tls::Implicit,
@@ -87,8 +88,12 @@ pub(super) fn run(
         host,
         port,
         timeout: timeout.unwrap_or(TIMEOUT),
-        options: arguments.tls_options(host)?,
+        options,
         is_quiet: arguments.quiet,
+    };
+    let Some(letter) = compose(context, arguments)? else {
+        context.out.notice("mail: not sent");
+        return Ok(Status::NEGATIVE);
     };
     deliver(&way, arguments, tls, &letter, secret.as_ref(), transcript)
 }

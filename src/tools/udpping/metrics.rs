@@ -21,6 +21,8 @@ use crate::tool::{Context, Endpoint, Error};
 /// One asks after the other, so nobody may take long.
 const PATIENCE: Duration = Duration::from_secs(2);
 const HEAD_OCTETS_MAX: usize = 8 << 10;
+/// How long to wait for descriptors when there are none.
+const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// Answers until the job is stopped; where.
 pub(super) fn serve(
@@ -50,6 +52,9 @@ fn answer_all(listener: &TcpListener, cancel: &Cancel, text: &dyn Fn() -> String
         .is_ok()
     {
         let Ok((stream, address)) = listener.accept() else {
+            if cancel.sleep_until(clock::now() + SHORTAGE).is_err() {
+                return;
+            }
             continue;
         };
         if stream.set_nonblocking(false).is_ok()

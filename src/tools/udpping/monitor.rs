@@ -27,6 +27,8 @@ const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// Of one kind of refusal, told once in so long.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// Until who is silent is looked for while more and more comes.
+const FLOODED_FOR_MAX: Duration = Duration::from_secs(1);
 /// How long heartbeats may wait for others.
 const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// Taken before what is due is looked at.
@@ -181,13 +183,18 @@ pub(super) fn lock(roster: &Mutex<Roster>) -> MutexGuard<'_, Roster> {
 impl Monitor<'_> {
     fn watch(&mut self) -> Result<std::convert::Infallible, Cancelled> {
         let mut inbox = Inbox::new(udp::PAYLOAD_OCTETS_MAX);
+        let mut polled_at = clock::now();
         loop {
             let has_more = self.take(&mut inbox);
             let now = clock::now();
-            let due = match has_more {
-                // Who waits in the queue is not silent.
+            // Who waits in the queue is not silent; but a flood must not hide a death for ever.
+            let is_flooded = now.saturating_duration_since(polled_at) >= FLOODED_FOR_MAX;
+            let due = match has_more && !is_flooded {
                 true => Some(now),
-                false => lock(&self.roster).poll(now, &mut self.events),
+                false => {
+                    polled_at = now;
+                    lock(&self.roster).poll(now, &mut self.events)
+                }
             };
             self.tell();
             let interval = match self.wanted.is_live {

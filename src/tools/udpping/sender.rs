@@ -117,6 +117,8 @@ impl Sender {
         let run = self.run(beat);
         let place = match run {
             Run::Earlier => Place::TooOld,
+            // What somebody has held back is no sign of life.
+            Run::Same if !is_timely => return events.push(self.rejected(from, Reason::Stale)),
             Run::Same => self.window.place(beat.sequence_number),
             Run::Later if is_timely => {
                 self.window = Window::new(beat.sequence_number);
