@@ -421,7 +421,7 @@ fn what_cannot_be_sent_is_told_before_the_server_is_asked() {
         ),
         (
             "--from a@a.test --to b@b.test --subject s --body b --attach .",
-            "mail: cannot read .: Is a directory\n",
+            "mail: . is no file\n",
         ),
         (
             "--from a@a.test --to b@b.test --subject s --body b --ca none",
