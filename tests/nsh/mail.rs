@@ -2,7 +2,9 @@
 
 mod arguments;
 mod client;
+mod lab;
 mod limits;
+mod mx;
 mod sink;
 mod splits;
 mod stopping;

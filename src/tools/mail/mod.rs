@@ -3,13 +3,20 @@
 //! What to say to a server is the [`dialogue`]'s business, which knows no sockets; the [`courier`]
 //! has those. A [`message`] is built from what [`compose`] found in the options or asked for.
 
+mod addresses;
 mod arguments;
+mod broken;
 mod compose;
 mod courier;
+mod dane;
+mod destination;
 mod dialogue;
+mod direct;
+mod exchangers;
 mod message;
 mod netrc;
 mod password;
+mod recorder;
 mod report;
 mod sasl;
 mod send;
@@ -35,6 +42,10 @@ pub(crate) const TOOL: Tool = Tool {
             Example {
                 line: "mail --server 127.0.0.1:2525 --tls none --from a@lab.test --to b@lab.test --subject Hello --body Hi",
                 what: "to the sink below, in clear",
+            },
+            Example {
+                line: "mail --mx --from ann@example.org --to bob@example.net --subject Hello --body Hi",
+                what: "straight to the mail exchangers of example.net",
             },
             Example {
                 line: "mail --sink",
@@ -72,7 +83,7 @@ pub(crate) const TOOL: Tool = Tool {
 
 #[derive(Parser)]
 #[command(
-    override_usage = "mail --server HOST[:PORT] --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --sink [OPTIONS]"
+    override_usage = "mail --server HOST[:PORT] --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --mx --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --sink [OPTIONS]"
 )]
 struct Arguments {
     #[command(flatten)]
