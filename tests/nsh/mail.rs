@@ -5,6 +5,7 @@ mod client;
 mod lab;
 mod limits;
 mod mx;
+mod route;
 mod sink;
 mod splits;
 mod stopping;

@@ -59,6 +59,8 @@ pub(super) struct Line {
     /// The own address.
     pub(super) local: std::net::IpAddr,
     pub(super) session: Option<Session>,
+    /// How long the handshake took.
+    pub(super) tls_time: Duration,
     /// Why there is no TLS, after an attempt.
     pub(super) broken: Option<Broken>,
     pub(super) dane: Option<dane::Verdict>,
@@ -215,7 +217,9 @@ impl Way<'_> {
     }
 
     fn protect(&self, line: &mut Line) -> Result<Session, Broken> {
-        let session = line.protect(&self.options, clock::now() + self.timeout)?;
+        let started = clock::now();
+        let session = line.protect(&self.options, started + self.timeout)?;
+        line.tls_time = clock::now() - started;
         self.tell(&Event::tls(&session));
         if !self.tlsa.is_empty() {
             let verdict = dane::judge(&self.tlsa, &session.leaf_octets, &session.leaf);
@@ -300,6 +304,7 @@ impl Line {
             peer,
             local,
             session,
+            tls_time: Duration::ZERO,
             broken: None,
             dane: None,
         }

@@ -18,6 +18,7 @@ mod netrc;
 mod password;
 mod recorder;
 mod report;
+mod route;
 mod sasl;
 mod send;
 mod sink;
@@ -46,6 +47,10 @@ pub(crate) const TOOL: Tool = Tool {
             Example {
                 line: "mail --mx --from ann@example.org --to bob@example.net --subject Hello --body Hi",
                 what: "straight to the mail exchangers of example.net",
+            },
+            Example {
+                line: "mail --route bob@example.net",
+                what: "how far a message would come, at each of these exchangers",
             },
             Example {
                 line: "mail --sink",
@@ -83,7 +88,7 @@ pub(crate) const TOOL: Tool = Tool {
 
 #[derive(Parser)]
 #[command(
-    override_usage = "mail --server HOST[:PORT] --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --mx --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --sink [OPTIONS]"
+    override_usage = "mail --server HOST[:PORT] --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --mx --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --route ADDRESS [OPTIONS]\n       mail --sink [OPTIONS]"
 )]
 struct Arguments {
     #[command(flatten)]
@@ -102,6 +107,10 @@ struct Arguments {
 fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments =
         Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    if let Some(to) = &arguments.sending.route {
+        let timeout = arguments.timeout.unwrap_or(send::TIMEOUT);
+        return route::run(context, &arguments.sending, timeout, to);
+    }
     match arguments.sink {
         true => sink::run(context, &arguments.catching, arguments.timeout),
         false => send::run(context, &arguments.sending, arguments.timeout),

@@ -13,14 +13,14 @@ use crate::support::{Ran, unused_port};
 /// Each test has a network of its own, so that its exchangers can share a port.
 const OWN_ADDRESSES: &str = "127.25.";
 
-struct World {
-    place: Place,
-    network: String,
-    port: u16,
+pub struct World {
+    pub place: Place,
+    pub network: String,
+    pub port: u16,
 }
 
 impl World {
-    fn new(number: u8) -> World {
+    pub fn new(number: u8) -> World {
         let network = format!("{OWN_ADDRESSES}{number}");
         World {
             place: place(),
@@ -29,29 +29,39 @@ impl World {
         }
     }
 
-    fn exchanger(&self, number: u8, manners: &'static [(&'static str, &'static str)]) -> Exchanger {
+    pub fn exchanger(
+        &self,
+        number: u8,
+        manners: &'static [(&'static str, &'static str)],
+    ) -> Exchanger {
         Exchanger::start(&format!("{}.{number}", self.network), self.port, manners)
     }
 
     /// `N` behind a type A stands for an address of this network.
-    fn zone(&self, text: &str) -> String {
+    pub fn zone(&self, text: &str) -> String {
         text.replace(" A ", &format!(" A {}.", self.network))
     }
 
     fn send(&self, dns: &Dns, to: &str, options: &str) -> (Vec<Value>, Ran) {
-        let line = format!(
-            "mail --mx --mx-port {} --dns {} --from ann@here.test --to {to} --subject Hello \
-             --body Hi --ehlo here.test {options}",
-            self.port, dns.address
-        );
-        let ran = self.place.run(&["--json", "-c", &line]);
+        let line =
+            format!("--mx --from ann@here.test --to {to} --subject Hello --body Hi {options}");
+        self.mail(dns, &line)
+    }
+
+    pub fn mail(&self, dns: &Dns, options: &str) -> (Vec<Value>, Ran) {
+        let ran = self.place.run(&["--json", "-c", &self.line(dns, options)]);
         let event = |line| serde_json::from_str(line).expect("a JSON line");
         (ran.stdout.lines().map(event).collect(), ran)
+    }
+
+    pub fn line(&self, dns: &Dns, options: &str) -> String {
+        let (port, dns) = (self.port, &dns.address);
+        format!("mail --mx-port {port} --dns {dns} --ehlo here.test {options}")
     }
 }
 
 /// These fields of the events of a kind.
-fn fields(events: &[Value], kind: &str, names: &[&str]) -> Value {
+pub fn fields(events: &[Value], kind: &str, names: &[&str]) -> Value {
     let of_kind = events.iter().filter(|event| event["event"] == kind);
     let picked = of_kind.map(|event| names.iter().map(|name| event[*name].clone()).collect());
     Value::Array(picked.collect())
@@ -268,7 +278,7 @@ fn other_ways_to_an_exchanger() {
 }
 
 /// A sink with STARTTLS at an address of this world.
-fn secure(world: &World, number: u8) -> Running {
+pub fn secure(world: &World, number: u8) -> Running {
     let line = format!(
         "mail --sink --no-keep -b {}.{number} -p {} --tls-cert cert.pem --tls-key key.pem",
         world.network, world.port

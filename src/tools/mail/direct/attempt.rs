@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
     /// Why the certificate is not believed, or no TLS was to be had.
     pub(crate) doubt: Option<String>,
     pub(crate) dane: Option<dane::Verdict>,
+    pub(crate) connect_time: Duration,
+    pub(crate) tls_time: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -130,10 +132,12 @@ impl Errand<'_> {
             tlsa: target.policy.records().to_vec(),
             is_quiet: self.is_quiet,
         };
-        let mut line = match way.connect_to(&[target.address], false, clock::now())? {
+        let started = clock::now();
+        let mut line = match way.connect_to(&[target.address], false, started)? {
             Ok(line) => line,
-            Err(failure) => return Ok((Attempt::failed(failure), None)),
+            Err(failure) => return Ok((Attempt::failed(failure, clock::now() - started), None)),
         };
+        let connect_time = clock::now() - started;
         let plan = Plan {
             ehlo_name: self.arguments.ehlo_name(line.local),
             tls: match (protection, target.policy) {
@@ -153,6 +157,8 @@ impl Errand<'_> {
             session: line.session.take(),
             doubt: None,
             dane: line.dane,
+            connect_time,
+            tls_time: line.tls_time,
         };
         Ok((attempt, line.broken.take()))
     }
@@ -198,12 +204,14 @@ impl Attempt {
         }
     }
 
-    fn failed(failure: Failure) -> Attempt {
+    fn failed(failure: Failure, connect_time: Duration) -> Attempt {
         Attempt {
             result: Err(failure),
             session: None,
             doubt: None,
             dane: None,
+            connect_time,
+            tls_time: Duration::ZERO,
         }
     }
 }

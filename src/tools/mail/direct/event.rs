@@ -82,7 +82,7 @@ impl Event {
         }
     }
 
-    pub(super) fn passed(exchanger: &str, address: Option<String>, refusal: &Refusal) -> Event {
+    pub(crate) fn passed(exchanger: &str, address: Option<String>, refusal: &Refusal) -> Event {
         Event::Passed {
             exchanger: exchanger.to_owned(),
             address,

@@ -1,8 +1,8 @@
 //! `mail --mx`: straight to the mail exchangers of the recipients' domains, RFC 5321 section 5.1.
 
-mod attempt;
-mod directory;
-mod event;
+pub(super) mod attempt;
+pub(super) mod directory;
+pub(super) mod event;
 
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use crate::wire::smtp::Address;
 
 /// Each may cost the time to connect in vain.
 const ATTEMPTS_MAX: usize = 10;
+const TOO_MANY: &str = "too many addresses have been tried";
 
 /// The recipients of a domain.
 struct Group {
@@ -180,13 +181,13 @@ impl Delivery<'_> {
     ) -> Result<End, Error> {
         self.note(&group.domain, host.notes.iter().cloned());
         if let Policy::Unknown(failure) = host.policy {
-            let refusal = Refusal::unprotected(exchanger, failure);
+            let refusal = Refusal::unprotected(failure);
             self.pass(exchanger, None, &refusal);
             return Ok(End::Next(refusal));
         }
         self.errand
             .tell(&Event::protection(exchanger, &host.policy));
-        let mut last = Refusal::unreachable("too many addresses have been tried".to_owned());
+        let mut last = Refusal::unreachable(Stage::Connect, true, TOO_MANY.to_owned());
         for address in &host.addresses {
             if *left == 0 {
                 break;
@@ -228,7 +229,14 @@ impl Delivery<'_> {
         };
         let outcome = match attempt.result {
             Ok(outcome) => outcome,
-            Err(failure) => return Ok(End::Next(failure.into())),
+            Err(Failure {
+                stage,
+                is_temporary,
+                reason,
+            }) => {
+                let refusal = Refusal::unreachable(stage, is_temporary, reason);
+                return Ok(End::Next(refusal));
+            }
         };
         if !context.cancel.is_cancelled()
             && let Some(refusal) = passable(&outcome, target.policy)
@@ -265,23 +273,30 @@ impl Delivery<'_> {
 /// Whether another server may be asked: this one refuses for now, before any recipient, or has
 /// not the TLS that DNS demands. What it may have taken is never offered to another.
 fn passable(outcome: &Outcome, policy: &Policy) -> Option<Refusal> {
-    let mut refusals = outcome
-        .messages
-        .iter()
-        .flatten()
-        .map(|(_, fate)| match fate {
-            Fate::Refused(refusal) => Some(refusal),
-            Fate::Accepted { .. } | Fate::Unknown(_) | Fate::Stopped(_) => None,
-        });
-    let first = refusals.next().flatten()?;
-    let lacks_tls = !matches!(policy, Policy::None)
-        && (first.stage == Stage::Tls || first.reason == Reason::StartTlsNotOffered);
-    let is_early = |refusal: &Refusal| refusal.is_temporary && refusal.stage <= Stage::Mail;
-    let all_early = is_early(first) && refusals.all(|refusal| refusal.is_some_and(is_early));
-    (lacks_tls || all_early).then(|| Refusal {
+    let is_early = |refusal: &&Refusal| refusal.is_temporary && refusal.stage <= Stage::Mail;
+    let fates = outcome.messages.iter().flatten();
+    let refusals = fates.map(|(_, fate)| refusal(fate).filter(is_early));
+    let early: Option<Vec<&Refusal>> = refusals.collect();
+    let first = early.and_then(|early| early.first().map(|first| (*first).clone()));
+    first.or_else(|| lacks_tls(outcome, policy))
+}
+
+/// RFC 7672 section 2.2: delivery is put off then.
+pub(super) fn lacks_tls(outcome: &Outcome, policy: &Policy) -> Option<Refusal> {
+    let (_, fate) = outcome.messages.iter().flatten().next()?;
+    let refusal = refusal(fate)?;
+    let is_it = refusal.stage == Stage::Tls || refusal.reason == Reason::StartTlsNotOffered;
+    (is_it && !matches!(policy, Policy::None)).then(|| Refusal {
         is_temporary: true,
-        ..first.clone()
+        ..refusal.clone()
     })
+}
+
+fn refusal(fate: &Fate) -> Option<&Refusal> {
+    match fate {
+        Fate::Refused(refusal) => Some(refusal),
+        Fate::Accepted { .. } | Fate::Unknown(_) | Fate::Stopped(_) => None,
+    }
 }
 
 fn stopped() -> Refusal {
@@ -293,7 +308,7 @@ fn stopped() -> Refusal {
 }
 
 impl Refusal {
-    fn nowhere(error: exchangers::Error) -> Refusal {
+    pub(super) fn nowhere(error: exchangers::Error) -> Refusal {
         Refusal {
             stage: Stage::Dns,
             is_temporary: !error.is_permanent(),
@@ -301,31 +316,19 @@ impl Refusal {
         }
     }
 
-    fn unprotected(exchanger: &str, failure: net::dns::outcome::Failure) -> Refusal {
+    pub(super) fn unprotected(failure: net::dns::outcome::Failure) -> Refusal {
         Refusal {
             stage: Stage::Dns,
             is_temporary: true,
-            reason: Reason::Unreachable(format!(
-                "cannot look up whether {exchanger} wants TLS: {failure}"
-            )),
+            reason: Reason::Unreachable(format!("cannot look up whether TLS is wanted: {failure}")),
         }
     }
 
-    fn unreachable(reason: String) -> Refusal {
+    pub(super) fn unreachable(stage: Stage, is_temporary: bool, reason: String) -> Refusal {
         Refusal {
-            stage: Stage::Connect,
-            is_temporary: true,
+            stage,
+            is_temporary,
             reason: Reason::Unreachable(reason),
-        }
-    }
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Refusal {
-        Refusal {
-            stage: failure.stage,
-            is_temporary: failure.is_temporary,
-            reason: Reason::Unreachable(failure.reason),
         }
     }
 }
