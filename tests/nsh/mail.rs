@@ -5,6 +5,7 @@ mod client;
 mod lab;
 mod limits;
 mod mx;
+mod mx_tls;
 mod route;
 mod sink;
 mod splits;

@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::lab::{Dns, Exchanger};
-use super::mx::{World, fields, secure};
+use super::mx::{World, fields};
+use super::mx_tls::secure;
 use crate::support::matches;
 
 const ZONE: &str = "lab.test MX 10 mx1.lab.test
