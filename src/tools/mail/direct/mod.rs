@@ -239,7 +239,7 @@ impl Delivery<'_> {
             }
         };
         if !context.cancel.is_cancelled()
-            && let Some(refusal) = passable(&outcome, target.policy)
+            && let Some(refusal) = passable(&outcome, attempt.doubt.as_deref(), target.policy)
         {
             return Ok(End::Next(refusal));
         }
@@ -272,23 +272,31 @@ impl Delivery<'_> {
 
 /// Whether another server may be asked: this one refuses for now, before any recipient, or has
 /// not the TLS that DNS demands. What it may have taken is never offered to another.
-fn passable(outcome: &Outcome, policy: &Policy) -> Option<Refusal> {
+fn passable(outcome: &Outcome, doubt: Option<&str>, policy: &Policy) -> Option<Refusal> {
     let is_early = |refusal: &&Refusal| refusal.is_temporary && refusal.stage <= Stage::Mail;
     let fates = outcome.messages.iter().flatten();
     let refusals = fates.map(|(_, fate)| refusal(fate).filter(is_early));
     let early: Option<Vec<&Refusal>> = refusals.collect();
     let first = early.and_then(|early| early.first().map(|first| (*first).clone()));
-    first.or_else(|| lacks_tls(outcome, policy))
+    lacks_tls(outcome, doubt, policy).or(first)
 }
 
 /// RFC 7672 section 2.2: delivery is put off then.
-pub(super) fn lacks_tls(outcome: &Outcome, policy: &Policy) -> Option<Refusal> {
+pub(super) fn lacks_tls(
+    outcome: &Outcome,
+    doubt: Option<&str>,
+    policy: &Policy,
+) -> Option<Refusal> {
     let (_, fate) = outcome.messages.iter().flatten().next()?;
     let refusal = refusal(fate)?;
     let is_it = refusal.stage == Stage::Tls || refusal.reason == Reason::StartTlsNotOffered;
     (is_it && !matches!(policy, Policy::None)).then(|| Refusal {
+        stage: refusal.stage,
         is_temporary: true,
-        ..refusal.clone()
+        reason: match (doubt, &refusal.reason) {
+            (Some(doubt), Reason::Tls) => Reason::Unreachable(doubt.to_owned()),
+            (_, reason) => reason.clone(),
+        },
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::dialogue::outcome::{Fate, Refusal, Stage};
+use super::super::dialogue::outcome::{Fate, Protection, Refusal, Stage};
 use super::super::direct::attempt::Target;
 use super::super::report::{self, ms, word};
 use super::{Candidate, Found};
@@ -93,8 +93,10 @@ fn stages(dns_time: Duration, found: &Found) -> Vec<Span> {
         (Stage::Dns, dns_time),
         (Stage::Connect, attempt.connect_time),
     ];
+    let outcome = attempt.result.as_ref().ok();
+    let is_tls = outcome.is_some_and(|outcome| outcome.facts.protection == Protection::StartTls);
     for (stage, span) in &found.spans {
-        if *stage == Stage::Ehlo {
+        if *stage == Stage::Ehlo && is_tls {
             spans.push((*stage, span.saturating_sub(attempt.tls_time)));
             spans.push((Stage::Tls, attempt.tls_time));
         } else {
@@ -174,9 +176,11 @@ impl fmt::Display for Probe {
         }
         match &self.tls {
             Some(tls) => write!(f, "\n  TLS      {tls}")?,
-            None => write!(f, "\n  TLS      none")?,
+            None if self.greeting.is_some() => write!(f, "\n  TLS      none")?,
+            None => {}
         }
-        for verdict in [&self.doubt, &self.dane].into_iter().flatten() {
+        let dane = self.dane.iter().filter(|_| self.verdict == "takes");
+        for verdict in self.doubt.iter().chain(dane) {
             write!(f, "\n           {verdict}")?;
         }
         Ok(())

@@ -257,10 +257,13 @@ impl Found {
         }
         match &self.attempt.result {
             Ok(outcome) => {
-                let refusal = direct::lacks_tls(outcome, policy).map(Fate::Refused);
+                let refusal = direct::lacks_tls(outcome, self.attempt.doubt.as_deref(), policy);
                 let fates = outcome.messages.iter().flatten();
                 let fate = || fates.map(|(_, fate)| fate.clone()).next();
-                refusal.or_else(fate).unwrap_or(Fate::Stopped(Stage::Rcpt))
+                refusal
+                    .map(Fate::Refused)
+                    .or_else(fate)
+                    .unwrap_or(Fate::Stopped(Stage::Rcpt))
             }
             Err(Failure {
                 stage,
