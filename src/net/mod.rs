@@ -1,7 +1,6 @@
 //! Octets in and out: the system calls.
 
 pub(crate) mod dial;
-#[cfg_attr(not(test), expect(dead_code, reason = "mail is going to use it"))]
 pub(crate) mod dns;
 pub(crate) mod dscp;
 mod eyeballs;

@@ -3,7 +3,6 @@
 pub(crate) mod certificate;
 pub mod checksum;
 mod der;
-#[cfg_attr(not(test), expect(dead_code, reason = "mail is going to use it"))]
 pub(crate) mod dns;
 pub mod extension;
 pub(crate) mod heartbeat;

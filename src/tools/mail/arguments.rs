@@ -1,5 +1,6 @@
 //! The options of sending.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -55,6 +56,18 @@ pub(super) struct Arguments {
     /// The server, with its port if that is not the mode's own
     #[arg(long, value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname, conflicts_with = "sink")]
     pub(super) server: Option<String>,
+    /// Straight to the mail exchangers of the recipients' domains, as DNS has them
+    #[arg(long, conflicts_with_all = ["sink", "server", "tls", "user", "pin", "insecure"])]
+    pub(super) mx: bool,
+    /// Send nothing, and ask all exchangers of somebody's domain how far a message would come
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::EmailAddress, conflicts_with_all = ["sink", "server", "mx", "to", "cc", "bcc", "tls", "user", "pin", "insecure", "stop_after"])]
+    pub(super) route: Option<String>,
+    /// Ask this name server, with its port if that is not 53 [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname, conflicts_with_all = ["sink", "server"])]
+    pub(super) dns: Option<String>,
+    /// The exchangers' port, for labs [default: 25]
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["sink", "server"])]
+    pub(super) mx_port: Option<u16>,
     /// From whom, like 'Ann <ann@example.org>'
     #[arg(long, value_name = "MAILBOX", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
     pub(super) from: Option<String>,
@@ -170,6 +183,14 @@ fn envelope_id(text: &str) -> Result<EnvelopeId, String> {
 }
 
 impl Arguments {
+    pub(super) fn ehlo_name(&self, local: IpAddr) -> EhloName {
+        let own = || {
+            let name = nix::unistd::gethostname().unwrap_or_default();
+            EhloName::new(&name.to_string_lossy(), local)
+        };
+        self.ehlo.clone().unwrap_or_else(own)
+    }
+
     /// What is asked of servers that offer DSN.
     pub(super) fn dsn(&self) -> Dsn {
         let is_wanted = |when| self.notify.contains(&when);

@@ -1,15 +1,17 @@
 //! Connects, protects the connection, and holds the dialogue over it.
 
 use std::cell::OnceCell;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::broken::{Broken, is_temporary};
 use super::dialogue::outcome::{Outcome, Stage};
 use super::dialogue::plan::Plan;
 use super::dialogue::{Dialogue, Patience, Step};
 use super::report::{self, Event};
+use super::{dane, dialogue::transcript};
+use crate::clock;
 use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
 use crate::net::tcp::Connection;
@@ -17,7 +19,7 @@ use crate::net::tls::Stream;
 use crate::net::tls::client::{self, Options, Session};
 use crate::net::{self, udp};
 use crate::tool::{Context, Error};
-use crate::{cause, clock};
+use crate::wire::dns::record::Tlsa;
 
 /// RFC 5321 section 4.5.3.2.6: who gives up here may send a message twice.
 const FINAL_DOT_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -28,6 +30,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(3);
 const TLS_TEST_PATIENCE: Duration = Duration::from_millis(1500);
 /// For what a server said before it closed the connection.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
+pub(super) const SMTP_PORT: u16 = 25;
 const BUFFER_OCTETS: usize = 16 << 10;
 
 /// Before the dialogue: what went wrong.
@@ -44,6 +47,8 @@ pub(super) struct Way<'a> {
     pub(super) port: u16,
     pub(super) timeout: Duration,
     pub(super) options: Options,
+    /// What DNSSEC has of the certificate; none where it is left to the options alone.
+    pub(super) tlsa: Vec<Tlsa>,
     pub(super) is_quiet: bool,
 }
 
@@ -54,13 +59,40 @@ pub(super) struct Line {
     /// The own address.
     pub(super) local: std::net::IpAddr,
     pub(super) session: Option<Session>,
+    /// How long the handshake took.
+    pub(super) tls_time: Duration,
+    /// Why there is no TLS, after an attempt.
+    pub(super) broken: Option<Broken>,
+    pub(super) dane: Option<dane::Verdict>,
 }
+
+/// Is told every line of the dialogue, and when it was.
+pub(super) type Recorder<'a> = dyn FnMut(&transcript::Line, Duration) + 'a;
 
 impl Way<'_> {
     /// `Err` for a job that was stopped.
     pub(super) fn connect(&self, is_tls_first: bool) -> Result<Result<Line, Failure>, Error> {
-        let cancel = &self.context.cancel;
         let started = clock::now();
+        match resolve(self.host, self.port, Family::Any, &self.context.cancel) {
+            Ok(addresses) => self.connect_to(&addresses, is_tls_first, started),
+            Err(net::Error::Cancelled) => Err(Error::Cancelled),
+            // Whether the name will ever have an address, the system does not say.
+            Err(error) => Ok(Err(Failure {
+                stage: Stage::Dns,
+                is_temporary: true,
+                reason: error.to_string(),
+            })),
+        }
+    }
+
+    /// To whichever of the addresses answers first.
+    pub(super) fn connect_to(
+        &self,
+        addresses: &[SocketAddr],
+        is_tls_first: bool,
+        started: Instant,
+    ) -> Result<Result<Line, Failure>, Error> {
+        let cancel = &self.context.cancel;
         let deadline = started + self.timeout;
         let failed = |stage, is_temporary, reason: String| {
             Ok(Err(Failure {
@@ -69,13 +101,7 @@ impl Way<'_> {
                 reason,
             }))
         };
-        let addresses = match resolve(self.host, self.port, Family::Any, cancel) {
-            Ok(addresses) => addresses,
-            Err(net::Error::Cancelled) => return Err(Error::Cancelled),
-            // Whether the name will ever have an address, the system does not say.
-            Err(error) => return failed(Stage::Dns, true, error.to_string()),
-        };
-        let dialled = dial(&addresses, deadline, cancel)
+        let dialled = dial(addresses, deadline, cancel)
             .and_then(|(stream, peer)| Ok((Connection::dialled(stream, peer, cancel)?, peer)));
         let (mut connection, peer) = match dialled {
             Ok(dialled) => dialled,
@@ -91,22 +117,13 @@ impl Way<'_> {
             .unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
         if !is_tls_first {
             connection.hurry().map_err(Error::from)?;
-            return Ok(Ok(Line {
-                stream: Some(Stream::Plain(connection)),
-                peer,
-                local,
-                session: None,
-            }));
+            let stream = Stream::Plain(connection);
+            return Ok(Ok(Line::new(stream, peer, local, None)));
         }
         match client::begin(connection, &self.options, deadline) {
             Ok((stream, session)) => {
                 self.tell(&Event::tls(&session));
-                Ok(Ok(Line {
-                    stream: Some(stream),
-                    peer,
-                    local,
-                    session: Some(session),
-                }))
+                Ok(Ok(Line::new(stream, peer, local, Some(session))))
             }
             Err(client::Error::Net(net::Error::Cancelled)) => Err(Error::Cancelled),
             Err(error) => failed(Stage::Tls, is_temporary(&error), error.to_string()),
@@ -119,11 +136,14 @@ impl Way<'_> {
                 "{error}; 'mail --sink -p {}' starts a server that catches mail",
                 peer.port()
             ),
+            net::Error::TimedOut(_) if self.port == SMTP_PORT => {
+                format!("{error}; many networks let nobody out to port {SMTP_PORT}")
+            }
             _ => error.to_string(),
         }
     }
 
-    fn tell(&self, event: &Event) {
+    pub(super) fn tell(&self, event: &Event) {
         if !self.is_quiet {
             self.context.out.emit(event);
         }
@@ -134,7 +154,7 @@ impl Way<'_> {
         &self,
         line: &mut Line,
         plan: Plan,
-        mut transcript: Option<File>,
+        record: &mut Recorder<'_>,
     ) -> Result<Result<Outcome, Failure>, Error> {
         let binding = OnceCell::new();
         let mut dialogue = Dialogue::new(plan);
@@ -145,17 +165,7 @@ impl Way<'_> {
             let step = dialogue.poll();
             while let Some(said) = dialogue.next_line() {
                 self.tell(&Event::said(&said));
-                let text = said.with_time(clock::now() - started);
-                let written = transcript
-                    .as_mut()
-                    .map(|file| file.write_all(text.as_bytes()));
-                if let Some(Err(error)) = written {
-                    // What becomes of the message matters more.
-                    let why = cause::of(&error);
-                    let out = &self.context.out;
-                    out.warn(format!("mail: the transcript is given up: {why}"));
-                    transcript = None;
-                }
+                record(&said, clock::now() - started);
             }
             match step {
                 Step::Send { octets, patience } => {
@@ -190,24 +200,38 @@ impl Way<'_> {
                         Heard::WantsTls => return Ok(Err(self.wants_tls())),
                     }
                 }
-                Step::StartTls => match line.protect(&self.options, clock::now() + self.timeout) {
+                Step::StartTls => match self.protect(line) {
                     Ok(session) => {
-                        self.tell(&Event::tls(&session));
                         let binding = binding.get_or_init(|| session.channel_binding.clone());
                         dialogue.tls_started(binding.as_deref());
                         line.session = Some(session);
                     }
-                    Err(client::Error::Net(net::Error::Cancelled)) => dialogue.cancelled(),
-                    Err(error) => {
-                        let temporary = is_temporary(&error);
-                        let told = Event::failed(Stage::Tls, temporary, &error.to_string());
-                        self.context.out.emit(&told);
-                        dialogue.tls_failed(temporary);
+                    Err(Broken::Tls(client::Error::Net(net::Error::Cancelled))) => {
+                        dialogue.cancelled();
+                    }
+                    Err(broken) => {
+                        dialogue.tls_failed(broken.is_temporary());
+                        line.broken = Some(broken);
                     }
                 },
                 Step::Done => return Ok(Ok(dialogue.into_outcome())),
             }
         }
+    }
+
+    fn protect(&self, line: &mut Line) -> Result<Session, Broken> {
+        let started = clock::now();
+        let session = line.protect(&self.options, started + self.timeout)?;
+        line.tls_time = clock::now() - started;
+        self.tell(&Event::tls(&session));
+        if !self.tlsa.is_empty() {
+            let verdict = dane::judge(&self.tlsa, &session.leaf_octets, &session.leaf);
+            line.dane = Some(verdict);
+            if verdict == dane::Verdict::Mismatched {
+                return Err(Broken::Dane(verdict));
+            }
+        }
+        Ok(session)
     }
 
     fn receive(
@@ -272,6 +296,23 @@ enum Heard {
 }
 
 impl Line {
+    fn new(
+        stream: Stream,
+        peer: SocketAddr,
+        local: std::net::IpAddr,
+        session: Option<Session>,
+    ) -> Line {
+        Line {
+            stream: Some(stream),
+            peer,
+            local,
+            session,
+            tls_time: Duration::ZERO,
+            broken: None,
+            dane: None,
+        }
+    }
+
     fn stream(&mut self) -> &mut Stream {
         self.stream
             .as_mut()
@@ -295,9 +336,4 @@ fn on_lost(dialogue: &mut Dialogue, error: &net::Error) {
         net::Error::System { error, .. } => dialogue.closed(Some(error.kind())),
         _ => dialogue.closed(Some(ErrorKind::ConnectionAborted)),
     }
-}
-
-/// What a later attempt may find mended.
-fn is_temporary(error: &client::Error) -> bool {
-    matches!(error, client::Error::Net(_))
 }

@@ -3,14 +3,22 @@
 //! What to say to a server is the [`dialogue`]'s business, which knows no sockets; the [`courier`]
 //! has those. A [`message`] is built from what [`compose`] found in the options or asked for.
 
+mod addresses;
 mod arguments;
+mod broken;
 mod compose;
 mod courier;
+mod dane;
+mod destination;
 mod dialogue;
+mod direct;
+mod exchangers;
 mod message;
 mod netrc;
 mod password;
+mod recorder;
 mod report;
+mod route;
 mod sasl;
 mod send;
 mod sink;
@@ -35,6 +43,14 @@ pub(crate) const TOOL: Tool = Tool {
             Example {
                 line: "mail --server 127.0.0.1:2525 --tls none --from a@lab.test --to b@lab.test --subject Hello --body Hi",
                 what: "to the sink below, in clear",
+            },
+            Example {
+                line: "mail --mx --from ann@example.org --to bob@example.net --subject Hello --body Hi",
+                what: "straight to the mail exchangers of example.net",
+            },
+            Example {
+                line: "mail --route bob@example.net",
+                what: "how far a message would come, at each of these exchangers",
             },
             Example {
                 line: "mail --sink",
@@ -72,7 +88,7 @@ pub(crate) const TOOL: Tool = Tool {
 
 #[derive(Parser)]
 #[command(
-    override_usage = "mail --server HOST[:PORT] --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --sink [OPTIONS]"
+    override_usage = "mail --server HOST[:PORT] --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --mx --from MAILBOX --to MAILBOXES [OPTIONS]\n       mail --route ADDRESS [OPTIONS]\n       mail --sink [OPTIONS]"
 )]
 struct Arguments {
     #[command(flatten)]
@@ -91,6 +107,10 @@ struct Arguments {
 fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments =
         Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    if let Some(to) = &arguments.sending.route {
+        let timeout = arguments.timeout.unwrap_or(send::TIMEOUT);
+        return route::run(context, &arguments.sending, timeout, to);
+    }
     match arguments.sink {
         true => sink::run(context, &arguments.catching, arguments.timeout),
         false => send::run(context, &arguments.sending, arguments.timeout),

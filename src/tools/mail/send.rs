@@ -1,19 +1,21 @@
 //! Sending: what is asked for, done and told.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::DirBuilder;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use native_tls::Identity;
 
 use super::arguments::{Arguments, Tls};
 use super::compose::{Letter, compose};
-use super::courier::{Failure, Way};
-use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal};
+use super::courier::{Failure, Recorder, SMTP_PORT, Way};
+use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal, Stage};
 use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
+use super::direct;
 use super::password;
+use super::recorder::{private_file, recorder};
 use super::report::{self, Event};
 use super::sasl::mechanism::{Mechanism, misses_channel_binding};
 use super::sasl::secret::Secret;
@@ -21,24 +23,22 @@ use crate::net::random;
 use crate::net::tls::client::Options;
 use crate::net::tls::{Trust, files};
 use crate::tool::{Context, Error, Status};
-use crate::wire::smtp::command::EhloName;
 use crate::{cause, clock};
 
 /// For people; the final dot has more (see [`super::courier`]).
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 const SUBMISSIONS_PORT: u16 = 465;
 const SUBMISSION_PORT: u16 = 587;
-const SMTP_PORT: u16 = 25;
 
 pub(super) fn run(
     context: &Context,
     arguments: &Arguments,
     timeout: Option<Duration>,
 ) -> Result<Status, Error> {
-    let server = match (&arguments.server, arguments.dry_run) {
-        (Some(server), _) => server.clone(),
-        (None, true) => String::new(),
-        (None, false) => {
+    let server = match &arguments.server {
+        Some(server) => server.clone(),
+        None if arguments.dry_run || arguments.mx => String::new(),
+        None => {
             let instead = "give --server HOST[:PORT]";
             let answer = context
                 .input
@@ -56,6 +56,13 @@ pub(super) fn run(
             None => Ok(Status::NEGATIVE),
         };
     }
+    if arguments.mx {
+        let timeout = timeout.unwrap_or(TIMEOUT);
+        return match compose(context, arguments)? {
+            Some(letter) => direct::run(context, arguments, timeout, &letter),
+            None => Ok(not_sent(context)),
+        };
+    }
     // Before anybody has typed a letter.
     let (host, port) = split_port(&server)?;
     let options = arguments.tls_options(host)?;
@@ -68,17 +75,7 @@ pub(super) fn run(
         Tls::Starttls => SUBMISSION_PORT,
         Tls::Opportunistic | Tls::None => SMTP_PORT,
     });
-    let cannot = |file: &Path, error| {
-        Error::Usage(format!(
-            "cannot write {}: {}",
-            file.display(),
-            cause::of(&error)
-        ))
-    };
-    let transcript = match &arguments.transcript {
-        Some(file) => Some(private_file(file).map_err(|error| cannot(file, error))?),
-        None => None,
-    };
+    let mut record = recorder(context, arguments.transcript.as_deref())?;
     let secret = match &arguments.user {
         Some(user) => Some(password::find(context, arguments, host, user)?),
         None => None,
@@ -89,13 +86,18 @@ pub(super) fn run(
         port,
         timeout: timeout.unwrap_or(TIMEOUT),
         options,
+        tlsa: Vec::new(),
         is_quiet: arguments.quiet,
     };
     let Some(letter) = compose(context, arguments)? else {
-        context.out.notice("mail: not sent");
-        return Ok(Status::NEGATIVE);
+        return Ok(not_sent(context));
     };
-    deliver(&way, arguments, tls, &letter, secret.as_ref(), transcript)
+    deliver(&way, arguments, tls, &letter, secret.as_ref(), &mut record)
+}
+
+fn not_sent(context: &Context) -> Status {
+    context.out.notice("mail: not sent");
+    Status::NEGATIVE
 }
 
 fn deliver(
@@ -104,7 +106,7 @@ fn deliver(
     tls: Tls,
     letter: &Letter,
     secret: Option<&Secret>,
-    transcript: Option<File>,
+    record: &mut Recorder<'_>,
 ) -> Result<Status, Error> {
     let context = way.context;
     let started = clock::now();
@@ -123,12 +125,8 @@ fn deliver(
     };
     let credentials = arguments.user.as_deref().zip(secret);
     let credentials_given = credentials.is_some();
-    let own_name = || {
-        let name = nix::unistd::gethostname().unwrap_or_default();
-        EhloName::new(&name.to_string_lossy(), line.local)
-    };
     let plan = Plan {
-        ehlo_name: arguments.ehlo.clone().unwrap_or_else(own_name),
+        ehlo_name: arguments.ehlo_name(line.local),
         tls: match tls {
             Tls::Implicit => TlsMode::Implicit {
                 channel_binding: binding.as_deref(),
@@ -155,10 +153,15 @@ fn deliver(
         pipelining: true,
         chunking: true,
     };
-    let outcome = match way.talk(&mut line, plan, transcript)? {
+    let outcome = match way.talk(&mut line, plan, record)? {
         Ok(outcome) => outcome,
         Err(failure) => return Ok(told(context, failure)),
     };
+    if let Some(broken) = &line.broken {
+        let reason = broken.to_string();
+        let failed = Event::failed(Stage::Tls, broken.is_temporary(), &reason);
+        context.out.emit(&failed);
+    }
     let offered: Vec<&str> = outcome
         .facts
         .extensions
@@ -200,7 +203,7 @@ fn told(context: &Context, failure: Failure) -> Status {
     Status(refusal.exit_status())
 }
 
-fn tell(
+pub(super) fn tell(
     context: &Context,
     letter: &Letter,
     outcome: &Outcome,
@@ -277,19 +280,6 @@ fn keep(letter: &Letter) -> Result<PathBuf, Error> {
     Ok(file)
 }
 
-/// For its owner only, also where it was there before.
-fn private_file(file: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    let opened = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(file)?;
-    opened.set_permissions(Permissions::from_mode(0o600))?;
-    Ok(opened)
-}
-
 /// The exact octets where a program reads them, and for a person the same as lines.
 fn print(context: &Context, letter: &Letter) -> Result<Status, Error> {
     if context.out.takes_octets() {
@@ -321,7 +311,7 @@ fn split_port(server: &str) -> Result<(&str, Option<u16>), Error> {
 }
 
 impl Arguments {
-    fn tls_options(&self, host: &str) -> Result<Options, Error> {
+    pub(super) fn tls_options(&self, host: &str) -> Result<Options, Error> {
         let wrong = |error: files::Error| Error::Usage(error.to_string());
         let authorities = match &self.ca {
             Some(file) => files::authorities(file).map_err(wrong)?,

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::tools::mail::exchangers;
 use crate::tools::mail::sasl;
 use crate::tools::mail::sasl::mechanism::Mechanism;
 use crate::wire::smtp::command::CommandError;
@@ -104,6 +105,10 @@ pub(crate) enum Reason {
     Recipients,
     #[error("{0}")]
     Command(CommandError),
+    #[error("{code} {0}", code = .0.enhanced_code())]
+    Nowhere(exchangers::Error),
+    #[error("{0}")]
+    Unreachable(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,27 +135,35 @@ impl Outcome {
     /// 0 when all is accepted, 3 when some is. Else a temporary failure comes before a permanent
     /// one, since there is something left to try.
     pub(crate) fn exit_status(&self) -> u8 {
-        let fates = || self.messages.iter().flatten().map(|(_, fate)| fate);
-        let is_good = |fate: &Fate| matches!(fate, Fate::Accepted { .. } | Fate::Stopped(_));
-        if fates().all(is_good) {
-            return self.failure.as_ref().map_or(0, Refusal::exit_status);
+        match (exit_status(self.messages.iter().flatten()), &self.failure) {
+            (0, Some(failure)) => failure.exit_status(),
+            (status, _) => status,
         }
-        if fates().any(is_good) {
-            return SOME_ACCEPTED;
-        }
-        if fates().any(|fate| matches!(fate, Fate::Unknown(_))) {
-            return UNKNOWN;
-        }
-        let refusals = || {
-            fates().filter_map(|fate| match fate {
-                Fate::Refused(refusal) => Some(refusal),
-                Fate::Accepted { .. } | Fate::Unknown(_) | Fate::Stopped(_) => None,
-            })
-        };
-        let temporary = refusals().find(|refusal| refusal.is_temporary);
-        let first = temporary.or_else(|| refusals().next());
-        first.map_or(0, Refusal::exit_status)
     }
+}
+
+/// The same for what several servers were asked.
+pub(crate) fn exit_status<'a>(fates: impl Iterator<Item = &'a (Address, Fate)> + Clone) -> u8 {
+    let fates = || fates.clone().map(|(_, fate)| fate);
+    let is_good = |fate: &Fate| matches!(fate, Fate::Accepted { .. } | Fate::Stopped(_));
+    if fates().all(is_good) {
+        return 0;
+    }
+    if fates().any(is_good) {
+        return SOME_ACCEPTED;
+    }
+    if fates().any(|fate| matches!(fate, Fate::Unknown(_))) {
+        return UNKNOWN;
+    }
+    let refusals = || {
+        fates().filter_map(|fate| match fate {
+            Fate::Refused(refusal) => Some(refusal),
+            Fate::Accepted { .. } | Fate::Unknown(_) | Fate::Stopped(_) => None,
+        })
+    };
+    let temporary = refusals().find(|refusal| refusal.is_temporary);
+    let first = temporary.or_else(|| refusals().next());
+    first.map_or(0, Refusal::exit_status)
 }
 
 impl Refusal {

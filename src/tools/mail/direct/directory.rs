@@ -1,0 +1,113 @@
+//! What DNS has of the exchangers of a domain.
+//!
+//! Left out: TLSA records under the name that an exchanger is an alias of (RFC 7672
+//! section 2.2.2), since no exchanger should be an alias.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::addresses::Addresses;
+use super::super::arguments::Arguments;
+use super::super::courier::SMTP_PORT;
+use super::super::dane::{self, Policy};
+use super::super::exchangers::{Error, Exchanger, Exchangers};
+use crate::cancel::{Cancel, Cancelled};
+use crate::net::dns::Resolver;
+use crate::net::dns::outcome::Outcome;
+use crate::net::random;
+use crate::net::resolve::{Family, resolve};
+use crate::tool::{self, Context};
+use crate::wire::dns::name::Name;
+use crate::wire::dns::record::Kind;
+use crate::{clock, net};
+
+const DNS_PORT: u16 = 53;
+
+pub(crate) struct Directory<'a> {
+    resolver: Resolver,
+    cancel: &'a Cancel,
+    /// For each name and type.
+    timeout: Duration,
+    port: u16,
+}
+
+/// An exchanger, or an address literal in place of one.
+pub(crate) struct Host {
+    /// Not empty.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) policy: Policy,
+    pub(crate) notes: Vec<String>,
+}
+
+impl<'a> Directory<'a> {
+    pub(crate) fn open(
+        context: &'a Context,
+        arguments: &Arguments,
+        timeout: Duration,
+    ) -> Result<Directory<'a>, tool::Error> {
+        let cancel = &context.cancel;
+        let resolver = match &arguments.dns {
+            Some(server) => Resolver::at(name_server(server, cancel)?),
+            None => Resolver::from_system(),
+        };
+        Ok(Directory {
+            resolver,
+            cancel,
+            timeout,
+            port: arguments.mx_port.unwrap_or(SMTP_PORT),
+        })
+    }
+
+    pub(crate) fn exchangers(&self, domain: &Name) -> Result<Result<Exchangers, Error>, Cancelled> {
+        let mx = self.lookup(domain, Kind::Mx)?;
+        Ok(Exchangers::plan(domain, &mx, random))
+    }
+
+    /// `is_authentic` is whether DNSSEC vouches for the name of the exchanger.
+    pub(crate) fn host(
+        &self,
+        exchanger: &Exchanger,
+        is_authentic: bool,
+    ) -> Result<Result<Host, Error>, Cancelled> {
+        let name = &exchanger.name;
+        let lookups = [Kind::Aaaa, Kind::A].map(|kind| self.lookup(name, kind));
+        let [v6, v4] = lookups;
+        let addresses = match Addresses::of(name, [&v6?, &v4?]) {
+            Ok(addresses) => addresses,
+            Err(error) => return Ok(Err(error)),
+        };
+        let tlsa_name = dane::tlsa_name(name, self.port);
+        let policy = match tlsa_name {
+            Ok(tlsa_name) if is_authentic && addresses.is_authentic => {
+                Policy::of(&self.lookup(&tlsa_name, Kind::Tlsa)?)
+            }
+            Ok(_) | Err(_) => Policy::None,
+        };
+        let list = addresses.list.iter();
+        Ok(Ok(Host {
+            addresses: list.map(|ip| SocketAddr::new(*ip, self.port)).collect(),
+            policy,
+            notes: addresses.notes.iter().map(ToString::to_string).collect(),
+        }))
+    }
+
+    pub(crate) fn literal(&self, address: std::net::IpAddr) -> Host {
+        Host {
+            addresses: vec![SocketAddr::new(address, self.port)],
+            policy: Policy::None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn lookup(&self, name: &Name, kind: Kind) -> Result<Outcome, Cancelled> {
+        let deadline = clock::now() + self.timeout;
+        self.resolver.lookup(name, kind, self.cancel, deadline)
+    }
+}
+
+fn name_server(text: &str, cancel: &Cancel) -> Result<SocketAddr, tool::Error> {
+    let wrong = || tool::Error::Usage(format!("--dns '{text}' is not HOST or HOST:PORT"));
+    let (host, port) = net::split_port(text).ok_or_else(wrong)?;
+    let addresses = resolve(host, port.unwrap_or(DNS_PORT), Family::Any, cancel)?;
+    addresses.first().copied().ok_or_else(wrong)
+}

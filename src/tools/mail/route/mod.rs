@@ -1,0 +1,275 @@
+//! `mail --route`: where a message for somebody would go, and what each server there says until
+//! just before the message. Nothing is sent.
+
+mod event;
+
+use std::thread;
+use std::time::Duration;
+
+use self::event::{Event, Probe};
+use super::arguments::Arguments;
+use super::courier::Failure;
+use super::dane::Policy;
+use super::destination::Destination;
+use super::dialogue::outcome::{Fate, Refusal, Stage, exit_status};
+use super::dialogue::plan::{Dsn, Job, Message};
+use super::dialogue::transcript::{Direction, Line};
+use super::direct;
+use super::direct::attempt::{Attempt, Errand, Target};
+use super::direct::directory::{Directory, Host};
+use super::exchangers::{self, Exchanger};
+use super::message::address::Mailbox;
+use super::report;
+use crate::clock;
+use crate::tool::{Context, Error, Status};
+use crate::wire::smtp::Address;
+
+/// Each has a thread and a connection.
+const PROBES_MAX: usize = 32;
+
+struct Candidate {
+    exchanger: String,
+    /// Address literals have none.
+    preference: Option<u16>,
+    dns_time: Duration,
+    host: Host,
+}
+
+/// Of one address.
+struct Found {
+    attempt: Attempt,
+    greeting: Option<String>,
+    spans: Vec<(Stage, Duration)>,
+}
+
+pub(super) fn run(
+    context: &Context,
+    arguments: &Arguments,
+    timeout: Duration,
+    to: &str,
+) -> Result<Status, Error> {
+    let to = mailbox("--route", to)?;
+    let from = match &arguments.from {
+        Some(from) => Some(mailbox("--from", from)?),
+        None => None,
+    };
+    let destination = Destination::parse(to.domain())
+        .map_err(|error| Error::Usage(format!("--route '{to}': {error}")))?;
+    let started = clock::now();
+    let directory = Directory::open(context, arguments, timeout)?;
+    let mut fates: Vec<(Address, Fate)> = Vec::new();
+    let mut refuse = |refusal: Refusal| fates.push((to.clone(), Fate::Refused(refusal)));
+    let candidates = match candidates(context, &directory, &destination, to.domain(), &mut refuse)?
+    {
+        Ok(candidates) => candidates,
+        Err(error) => {
+            let refusal = Refusal::nowhere(error);
+            let reason = refusal.reason.to_string();
+            let event = report::Event::failed(Stage::Dns, refusal.is_temporary, &reason);
+            context.out.emit(&event);
+            return Ok(Status(refusal.exit_status()));
+        }
+    };
+    let errand = Errand {
+        context,
+        arguments,
+        timeout,
+        stop_after: Some(Stage::Rcpt),
+        is_quiet: true,
+        is_stepwise: true,
+    };
+    let job = || Job {
+        from: from.clone(),
+        recipients: vec![to.clone()],
+        message: Message::new(b""),
+        dsn: Dsn::default(),
+    };
+    let targets: Vec<(&Candidate, Target)> = candidates.iter().flat_map(targets).collect();
+    for together in targets.chunks(PROBES_MAX) {
+        let found: Vec<Result<Found, Error>> = thread::scope(|scope| {
+            let probe = |(_, target): &_| probe(&errand, target, job);
+            let begin = |pair| scope.spawn(move || probe(pair));
+            let running: Vec<_> = together.iter().map(begin).collect();
+            let end = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
+            running.into_iter().map(end).map(finished).collect()
+        });
+        for ((candidate, target), found) in together.iter().zip(found) {
+            let found = found?;
+            let fate = found.fate(target.policy);
+            context
+                .out
+                .emit(&Probe::of(candidate, target, &found, &fate));
+            fates.push((to.clone(), fate));
+        }
+    }
+    if context.cancel.is_cancelled() {
+        return Err(Error::Cancelled);
+    }
+    let takers = fates.iter();
+    let takers = takers.filter(|(_, fate)| matches!(fate, Fate::Stopped(_)));
+    let takers = takers.count();
+    context.out.emit(&Event::Route {
+        address: to.to_string(),
+        takers,
+        probes: targets.len(),
+        ms: report::ms(clock::now() - started),
+    });
+    match takers {
+        0 => Ok(Status(exit_status(fates.iter()))),
+        _ => Ok(Status::OK),
+    }
+}
+
+fn mailbox(option: &str, text: &str) -> Result<Address, Error> {
+    let parsed = Mailbox::parse(text).map(|mailbox| mailbox.address);
+    parsed.map_err(|error| Error::Usage(format!("{option} '{text}': {error}")))
+}
+
+/// With the addresses of all exchangers, which are looked up at the same time.
+fn candidates(
+    context: &Context,
+    directory: &Directory,
+    destination: &Destination,
+    shown: &str,
+    refuse: &mut dyn FnMut(Refusal),
+) -> Result<Result<Vec<Candidate>, exchangers::Error>, Error> {
+    let domain = match destination {
+        Destination::Domain(domain) => domain,
+        Destination::AddressLiteral(address) => {
+            return Ok(Ok(vec![Candidate {
+                exchanger: address.to_string(),
+                preference: None,
+                dns_time: Duration::ZERO,
+                host: directory.literal(*address),
+            }]));
+        }
+    };
+    let started = clock::now();
+    let plan = match directory.exchangers(domain)? {
+        Ok(plan) => plan,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mx_time = clock::now() - started;
+    context
+        .out
+        .emit(&direct::event::Event::exchangers(shown, &plan));
+    let look = |exchanger: &Exchanger| {
+        let started = clock::now();
+        let host = directory.host(exchanger, plan.is_authentic);
+        (host, mx_time + (clock::now() - started))
+    };
+    let hosts: Vec<_> = thread::scope(|scope| {
+        let begin = |exchanger| scope.spawn(move || look(exchanger));
+        let running: Vec<_> = plan.list.iter().map(begin).collect();
+        let end = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
+        running.into_iter().map(end).map(finished).collect()
+    });
+    let mut notes: Vec<String> = plan.notes.iter().map(ToString::to_string).collect();
+    let mut candidates = Vec::new();
+    let mut errors = Vec::new();
+    for (exchanger, (host, dns_time)) in plan.list.iter().zip(hosts) {
+        match host? {
+            Ok(host) => {
+                notes.extend(host.notes.iter().cloned());
+                candidates.push(Candidate {
+                    exchanger: exchanger.name.to_string(),
+                    preference: Some(exchanger.preference),
+                    dns_time,
+                    host,
+                });
+            }
+            Err(error) => {
+                let refusal = Refusal::nowhere(error.clone());
+                let name = exchanger.name.to_string();
+                let event = direct::event::Event::passed(&name, None, &refusal);
+                context.out.emit(&event);
+                refuse(refusal);
+                errors.push(error);
+            }
+        }
+    }
+    for text in notes {
+        let domain = shown.to_owned();
+        context
+            .out
+            .emit(&direct::event::Event::Noted { domain, text });
+    }
+    match candidates.is_empty() {
+        true => Ok(Err(exchangers::Error::of_all(domain, errors))),
+        false => Ok(Ok(candidates)),
+    }
+}
+
+/// A panic is passed on, so that it ends the job as one of its own.
+fn finished<T>(joined: thread::Result<T>) -> T {
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_>)> {
+    let addresses = candidate.host.addresses.iter();
+    addresses.map(move |address| {
+        let target = Target {
+            exchanger: &candidate.exchanger,
+            address: *address,
+            policy: &candidate.host.policy,
+        };
+        (candidate, target)
+    })
+}
+
+fn probe(errand: &Errand, target: &Target, job: impl FnMut() -> Job) -> Result<Found, Error> {
+    let mut spans: Vec<(Stage, Duration)> = Vec::new();
+    let mut greeting = None;
+    let mut last = Duration::ZERO;
+    let mut record = |line: &Line, since_start: Duration| {
+        let Some(stage) = line
+            .stage
+            .filter(|_| line.direction == Direction::FromServer)
+        else {
+            return Ok(());
+        };
+        if stage == Stage::Greeting && spans.last().is_none_or(|(last, _)| *last != stage) {
+            // Another connection, with less TLS.
+            spans.clear();
+            last = Duration::ZERO;
+            greeting = Some(line.text.clone());
+        }
+        let span = since_start.saturating_sub(last);
+        last = since_start;
+        match spans.iter_mut().find(|(known, _)| *known == stage) {
+            Some((_, known)) => *known += span,
+            None => spans.push((stage, span)),
+        }
+        Ok(())
+    };
+    let attempt = errand.attempt(target, job, &mut record)?;
+    Ok(Found {
+        attempt,
+        greeting,
+        spans,
+    })
+}
+
+impl Found {
+    fn fate(&self, policy: &Policy) -> Fate {
+        if let Policy::Unknown(failure) = policy {
+            return Fate::Refused(Refusal::unprotected(*failure));
+        }
+        match &self.attempt.result {
+            Ok(outcome) => {
+                let refusal = direct::lacks_tls(outcome, self.attempt.doubt.as_deref(), policy);
+                let fates = outcome.messages.iter().flatten();
+                let fate = || fates.map(|(_, fate)| fate.clone()).next();
+                refusal
+                    .map(Fate::Refused)
+                    .or_else(fate)
+                    .unwrap_or(Fate::Stopped(Stage::Rcpt))
+            }
+            Err(Failure {
+                stage,
+                is_temporary,
+                reason,
+            }) => Fate::Refused(Refusal::unreachable(*stage, *is_temporary, reason.clone())),
+        }
+    }
+}

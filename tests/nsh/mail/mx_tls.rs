@@ -1,0 +1,117 @@
+//! What `mail --mx` makes of the TLS of exchangers, and of what DNS has of it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::Running;
+use super::lab::Dns;
+use super::mx::{World, fields};
+
+/// A sink with STARTTLS at an address of this world.
+pub fn secure(world: &World, number: u8) -> Running {
+    let line = format!(
+        "mail --sink --no-keep -b {}.{number} -p {} --tls-cert cert.pem --tls-key key.pem",
+        world.network, world.port
+    );
+    let mut nsh = world.place.start(&["--json", "-c", &line]);
+    nsh.event("listening");
+    nsh
+}
+
+#[test]
+fn tls_is_taken_as_it_comes() {
+    let world = World::new(6);
+    world.place.certify();
+    let dns = Dns::start(&world.zone(
+        "lab.test MX 10 mx.lab.test
+        mx.lab.test A 2
+        known.test MX 10 localhost
+        localhost A 2
+        clear.test MX 10 mx.clear.test
+        mx.clear.test A 3",
+    ));
+    let mut sink = secure(&world, 2);
+    let _clear = world.exchanger(3, &[]);
+    let mut check = |domain: &str, options: &str, verdict: &str, is_tls: bool| {
+        let (events, ran) = world.send(&dns, &format!("bob@{domain}"), options);
+        assert_eq!(ran.status, 0, "{ran:?}");
+        let told = fields(&events, "certificate", &["verdict"]);
+        assert_eq!(told, json!([[verdict]]), "{ran:?}");
+        let mode = fields(&events, "protection", &["mode"]);
+        assert_eq!(mode, json!([["opportunistic"]]));
+        let tls = fields(&events, "tls", &[]);
+        assert_eq!(tls.as_array().map(Vec::len), Some(usize::from(is_tls)));
+        if is_tls {
+            assert_eq!(sink.event("message")["tls"], true);
+        }
+    };
+    check("lab.test", "", "not_trusted", true);
+    check("lab.test", "--ca cert.pem", "not_trusted", true);
+    check("known.test", "--ca cert.pem", "trusted", true);
+    check("clear.test", "", "no_tls", false);
+}
+
+/// RFC 7672.
+#[test]
+fn dane_decides_whom_to_believe() {
+    let world = World::new(7);
+    world.place.certify();
+    let pem = world.place.read("cert.pem");
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let der = STANDARD.decode(base64).expect("PEM");
+    let digest: String = Sha256::digest(der)
+        .iter()
+        .map(|o| format!("{o:02x}"))
+        .collect();
+    let other = "00".repeat(32);
+    let port = world.port;
+    let zone = world.zone(&format!(
+        "good.test MX 10 mx.good.test
+        mx.good.test A 2
+        _{port}._tcp.mx.good.test TLSA 3 0 1 {digest}
+        bad.test MX 10 mx.bad.test
+        mx.bad.test A 2
+        _{port}._tcp.mx.bad.test TLSA 3 0 1 {other}
+        clear.test MX 10 mx.clear.test
+        mx.clear.test A 3
+        _{port}._tcp.mx.clear.test TLSA 3 0 1 {digest}
+        odd.test MX 10 mx.odd.test
+        mx.odd.test A 2
+        _{port}._tcp.mx.odd.test TLSA 1 0 1 {digest}
+        spoilt.test MX 10 mx.spoilt.test
+        mx.spoilt.test A 2
+        _{port}._tcp.mx.spoilt.test SERVFAIL
+        two.test MX 10 mx.bad.test
+        two.test MX 20 mx.good.test"
+    ));
+    let _sink = secure(&world, 2);
+    let clear = world.exchanger(3, &[]);
+    let check = |dns: &Dns, domain: &str, status, verdict: Value, mode: Value| {
+        let (events, ran) = world.send(dns, &format!("bob@{domain}"), "");
+        let told = fields(&events, "certificate", &["verdict"]);
+        assert_eq!((told, ran.status), (verdict, status), "{ran:?}");
+        assert_eq!(fields(&events, "protection", &["mode"]), mode, "{ran:?}");
+    };
+    let dane = || json!([["dane"]]);
+    let signed = Dns::signed(&zone);
+    check(&signed, "good.test", 0, json!([["matched"]]), dane());
+    check(&signed, "bad.test", 42, json!([["mismatched"]]), dane());
+    check(&signed, "clear.test", 44, json!([]), dane());
+    let encrypted = json!([["encrypted"]]);
+    check(&signed, "odd.test", 0, json!([["not_trusted"]]), encrypted);
+    check(&signed, "spoilt.test", 40, json!([]), json!([]));
+    let both = json!([["mismatched"], ["matched"]]);
+    check(&signed, "two.test", 0, both, json!([["dane"], ["dane"]]));
+    assert!(clear.seen().iter().all(|line| !line.starts_with("MAIL")));
+    let opportunistic = json!([["opportunistic"]]);
+    let unsigned = Dns::start(&zone);
+    check(
+        &unsigned,
+        "bad.test",
+        0,
+        json!([["not_trusted"]]),
+        opportunistic,
+    );
+}
