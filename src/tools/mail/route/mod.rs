@@ -240,7 +240,6 @@ fn probe(errand: &Errand, target: &Target, job: impl FnMut() -> Job) -> Result<F
             Some((_, known)) => *known += span,
             None => spans.push((stage, span)),
         }
-        Ok(())
     };
     let attempt = errand.attempt(target, job, &mut record)?;
     Ok(Found {
