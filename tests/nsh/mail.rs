@@ -1,12 +1,18 @@
 //! `mail` over real sockets.
 
 mod arguments;
+mod authentication;
 mod client;
+mod hostile;
 mod lab;
 mod limits;
+mod messages;
 mod mx;
 mod mx_tls;
 mod route;
+mod secrets;
+mod sending;
+mod server;
 mod sink;
 mod splits;
 mod stopping;

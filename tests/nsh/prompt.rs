@@ -20,12 +20,12 @@ const COLUMNS: u16 = 80;
 /// No test waits this long unless what it waits for does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Terminal {
+pub struct Terminal {
     _watchdog: Watchdog,
     pty: Arc<Pty>,
     child: Child,
     shared: Arc<(Mutex<State>, Condvar)>,
-    place: Place,
+    pub place: Place,
 }
 
 struct State {
@@ -40,7 +40,7 @@ fn size(rows: u16, columns: u16) -> (NonZeroU16, NonZeroU16) {
 }
 
 impl Terminal {
-    fn open() -> Terminal {
+    pub fn open() -> Terminal {
         Terminal::open_in(place(), "xterm-256color")
     }
 
@@ -89,7 +89,7 @@ impl Terminal {
         }
     }
 
-    fn type_keys(&self, keys: &str) {
+    pub fn type_keys(&self, keys: &str) {
         (&*self.pty).write_all(keys.as_bytes()).expect("it reads");
     }
 
@@ -110,7 +110,7 @@ impl Terminal {
 
     /// Waits for a row that fits the pattern.
     #[track_caller]
-    fn see(&self, pattern: &str) {
+    pub fn see(&self, pattern: &str) {
         self.wait(pattern, |screen| {
             rows(screen).iter().any(|row| matches(pattern, row))
         });
@@ -118,7 +118,7 @@ impl Terminal {
 
     /// Waits until the row of the cursor fits.
     #[track_caller]
-    fn see_at_cursor(&self, pattern: &str) {
+    pub fn see_at_cursor(&self, pattern: &str) {
         self.wait(pattern, |screen| {
             let (row, _) = screen.cursor_position();
             matches(pattern, &rows(screen)[usize::from(row)])
@@ -142,7 +142,7 @@ impl Terminal {
         has(&state)
     }
 
-    fn everything(&self) -> String {
+    pub fn everything(&self) -> String {
         let state = self.shared.0.lock().expect("no panic");
         String::from_utf8_lossy(&state.octets).into_owned()
     }
@@ -162,7 +162,7 @@ impl Terminal {
         kill(pid, signal).expect("it runs");
     }
 
-    fn end(&mut self) -> ExitStatus {
+    pub fn end(&mut self) -> ExitStatus {
         let (lock, changed) = &*self.shared;
         let state = lock.lock().expect("no panic");
         let ended = changed.wait_timeout_while(state, PATIENCE, |state| !state.ended);

@@ -114,7 +114,7 @@ pub(super) struct Arguments {
     pub(super) client_key: Option<PathBuf>,
     /// Authenticate as this user; the password comes from NSH_MAIL_PASSWORD, a file, a command,
     /// ~/.netrc or a question
-    #[arg(long, value_name = "NAME", conflicts_with = "sink")]
+    #[arg(long, value_name = "NAME", value_parser = user, conflicts_with = "sink")]
     pub(super) user: Option<String>,
     /// The first line of this file is the password
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "user")]
@@ -165,6 +165,13 @@ pub(super) struct Arguments {
     /// Only what became of it
     #[arg(short, long, conflicts_with = "sink")]
     pub(super) quiet: bool,
+}
+
+fn user(text: &str) -> Result<String, &'static str> {
+    match text.is_empty() || text.contains(char::is_control) {
+        true => Err("a name without line ends and other control characters"),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn ehlo_name(text: &str) -> Result<EhloName, &'static str> {

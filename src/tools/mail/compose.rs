@@ -1,6 +1,8 @@
 //! From options and answers to a message and its envelope.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use serde::Serialize;
@@ -143,8 +145,11 @@ fn is_wanted(
     let answer = context
         .input
         .ask(&context.cancel, "send it? [Y/n] ", false, instead)?;
-    // A script's input ends behind the text: nobody is there to say no.
-    Ok(answer.is_none_or(|answer| matches!(answer.trim(), "" | "y" | "Y" | "yes")))
+    Ok(match answer {
+        Some(answer) => matches!(answer.trim(), "" | "y" | "Y" | "yes"),
+        // A program's input ends behind the text: nobody is there to say no.
+        None => !std::io::stdin().is_terminal(),
+    })
 }
 
 /// Until the answer is a good one.
@@ -213,10 +218,17 @@ fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
     let shown = file.display();
     let cannot =
         |error: std::io::Error| Error::Usage(format!("cannot read {shown}: {}", cause::of(&error)));
-    let octets = std::fs::metadata(file).map_err(cannot)?.len();
-    if octets > FILE_OCTETS_MAX {
+    let metadata = std::fs::metadata(file).map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(Error::Usage(format!("{shown} is no file")));
+    }
+    let mut octets = Vec::new();
+    let opened = File::open(file).map_err(cannot)?;
+    let read = opened.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets);
+    read.map_err(cannot)?;
+    if octets.len() as u64 > FILE_OCTETS_MAX {
         let max = size::human(FILE_OCTETS_MAX);
         return Err(Error::Usage(format!("{shown} is larger than {max}")));
     }
-    std::fs::read(file).map_err(cannot)
+    Ok(octets)
 }

@@ -67,7 +67,7 @@ pub(super) struct Line {
 }
 
 /// Is told every line of the dialogue, and when it was.
-pub(super) type Recorder<'a> = dyn FnMut(&transcript::Line, Duration) -> Result<(), Error> + 'a;
+pub(super) type Recorder<'a> = dyn FnMut(&transcript::Line, Duration) + 'a;
 
 impl Way<'_> {
     /// `Err` for a job that was stopped.
@@ -160,12 +160,12 @@ impl Way<'_> {
         let mut dialogue = Dialogue::new(plan);
         let started = clock::now();
         let mut buffer = vec![0; BUFFER_OCTETS];
-        let (mut awaited, mut deadline) = (None, started);
+        let (mut awaited, mut deadline, mut is_heard) = (None, started, false);
         loop {
             let step = dialogue.poll();
             while let Some(said) = dialogue.next_line() {
                 self.tell(&Event::said(&said));
-                record(&said, clock::now() - started)?;
+                record(&said, clock::now() - started);
             }
             match step {
                 Step::Send { octets, patience } => {
@@ -174,7 +174,7 @@ impl Way<'_> {
                     if let Err(error) = sent {
                         // Why it would not take more.
                         let soon = clock::now() + LAST_WORDS_PATIENCE;
-                        while let Ok(count @ 1..) = line.stream().read(&mut buffer, soon) {
+                        if let Ok(count @ 1..) = line.stream().read(&mut buffer, soon) {
                             dialogue.received(&buffer[..count]);
                         }
                         on_lost(&mut dialogue, &error);
@@ -189,10 +189,13 @@ impl Way<'_> {
                         deadline = clock::now() + self.patience(patience);
                     }
                     let is_greeting = matches!(patience, Patience::Greeting);
-                    let may_want_tls = is_greeting && line.session.is_none();
+                    let may_want_tls = is_greeting && line.session.is_none() && !is_heard;
                     match self.receive(line, &mut buffer, deadline, may_want_tls)? {
                         Heard::Octets(0) => dialogue.closed(None),
-                        Heard::Octets(count) => dialogue.received(&buffer[..count]),
+                        Heard::Octets(count) => {
+                            is_heard = true;
+                            dialogue.received(&buffer[..count]);
+                        }
                         Heard::Lost(error) => on_lost(&mut dialogue, &error),
                         Heard::WantsTls => return Ok(Err(self.wants_tls())),
                     }

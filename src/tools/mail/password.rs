@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::poll::PollFlags;
 use zeroize::Zeroizing;
@@ -13,10 +14,12 @@ use super::arguments::Arguments;
 use super::netrc;
 use super::sasl::secret::Secret;
 use crate::tool::{Context, Error};
-use crate::{cause, web::credentials};
+use crate::web::credentials;
+use crate::{cause, clock};
 
 const VARIABLE: &str = "NSH_MAIL_PASSWORD";
 const PROMPT: &str = "password: ";
+const MOMENT: Duration = Duration::from_millis(10);
 /// More than any token has.
 const OCTETS_MAX: usize = 64 << 10;
 
@@ -97,7 +100,21 @@ fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
         let _ = child.wait();
         return Err(error);
     }
-    let status = child.wait().map_err(|error| cannot(cause::of(&error)))?;
+    // It has said all, but may not have ended.
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) => {
+                let soon = clock::now() + MOMENT;
+                if let Err(cancelled) = context.cancel.sleep_until(soon) {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(cancelled.into());
+                }
+            }
+            Err(error) => return Err(cannot(cause::of(&error))),
+        }
+    };
     let first = output
         .split(|octet| *octet == b'\n')
         .next()

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use super::dialogue::transcript::Line;
 use crate::cause;
+use crate::output::Output;
 use crate::tool::Error;
 
 /// Writes what both sides say, with times; without a file it does nothing.
 pub(super) fn recorder(
+    out: &Output,
     file: Option<&Path>,
-) -> Result<impl FnMut(&Line, Duration) -> Result<(), Error> + use<>, Error> {
+) -> Result<impl FnMut(&Line, Duration), Error> {
     let mut open = match file {
         Some(path) => Some(private_file(path).map_err(|error| {
             let (shown, why) = (path.display(), cause::of(&error));
@@ -21,15 +23,15 @@ pub(super) fn recorder(
         })?),
         None => None,
     };
-    Ok(move |said: &Line, since_start: Duration| match &mut open {
-        Some(file) => {
-            let written = file.write_all(said.with_time(since_start).as_bytes());
-            written.map_err(|error| {
-                let why = cause::of(&error);
-                Error::Unavailable(format!("cannot write the transcript: {why}"))
-            })
+    Ok(move |said: &Line, since_start: Duration| {
+        let text = said.with_time(since_start);
+        let written = open.as_mut().map(|file| file.write_all(text.as_bytes()));
+        if let Some(Err(error)) = written {
+            // What becomes of the message matters more.
+            let why = cause::of(&error);
+            out.warn(format!("mail: the transcript is given up: {why}"));
+            open = None;
         }
-        None => Ok(()),
     })
 }
 

@@ -204,6 +204,9 @@ impl fmt::Display for Event {
                 ..
             } => {
                 match (accepted, queue_id) {
+                    (0, _) if *unknown > 0 => {
+                        write!(f, "nobody knows whether {server} accepted it")?;
+                    }
                     (0, _) => write!(f, "not accepted by {server}")?,
                     (_, Some(id)) => write!(f, "accepted by {server} as {id}")?,
                     (_, None) => write!(f, "accepted by {server}")?,

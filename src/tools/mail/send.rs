@@ -50,17 +50,24 @@ pub(super) fn run(
             })?
         }
     };
-    let Some(letter) = compose(context, arguments)? else {
-        context.out.notice("mail: not sent");
-        return Ok(Status::NEGATIVE);
-    };
     if arguments.dry_run {
-        return print(context, &letter);
+        return match compose(context, arguments)? {
+            Some(letter) => print(context, &letter),
+            None => Ok(Status::NEGATIVE),
+        };
     }
     if arguments.mx {
-        return direct::run(context, arguments, timeout.unwrap_or(TIMEOUT), &letter);
+        return match compose(context, arguments)? {
+            Some(letter) => direct::run(context, arguments, timeout.unwrap_or(TIMEOUT), &letter),
+            None => {
+                context.out.notice("mail: not sent");
+                Ok(Status::NEGATIVE)
+            }
+        };
     }
+    // Before anybody has typed a letter.
     let (host, port) = split_port(&server)?;
+    let options = arguments.tls_options(host)?;
     let tls = arguments.tls.unwrap_or(match port {
         Some(SUBMISSION_PORT) => Tls::Starttls,
         _ => Tls::Implicit,
@@ -70,7 +77,7 @@ pub(super) fn run(
         Tls::Starttls => SUBMISSION_PORT,
         Tls::Opportunistic | Tls::None => SMTP_PORT,
     });
-    let mut record = recorder(arguments.transcript.as_deref())?;
+    let mut record = recorder(&context.out, arguments.transcript.as_deref())?;
     let secret = match &arguments.user {
         Some(user) => Some(password::find(context, arguments, host, user)?),
         None => None,
@@ -80,9 +87,13 @@ pub(super) fn run(
         host,
         port,
         timeout: timeout.unwrap_or(TIMEOUT),
-        options: arguments.tls_options(host)?,
+        options,
         tlsa: Vec::new(),
         is_quiet: arguments.quiet,
+    };
+    let Some(letter) = compose(context, arguments)? else {
+        context.out.notice("mail: not sent");
+        return Ok(Status::NEGATIVE);
     };
     deliver(&way, arguments, tls, &letter, secret.as_ref(), &mut record)
 }
@@ -146,7 +157,9 @@ fn deliver(
     };
     if let Some(broken) = &line.broken {
         let reason = broken.to_string();
-        way.tell(&Event::failed(Stage::Tls, broken.is_temporary(), &reason));
+        context
+            .out
+            .emit(&Event::failed(Stage::Tls, broken.is_temporary(), &reason));
     }
     let offered: Vec<&str> = outcome
         .facts

@@ -40,6 +40,8 @@ struct Client<'a> {
     is_counted: bool,
 }
 
+/// Taken before it is looked whether something is due.
+const DATAGRAMS_MAX: usize = 256;
 /// How often, and how long each time, a server is asked how many requests came.
 const COUNT_TRIES: usize = 3;
 const COUNT_PATIENCE: Duration = Duration::from_millis(200);
@@ -155,7 +157,10 @@ impl Client<'_> {
     /// Whatever waits.
     fn listen(&mut self, socket: &mut PacketSocket) {
         // An error that is not the datagrams' own shows again at the next send.
-        while let Ok(Some(received)) = socket.receive() {
+        for _ in 0..DATAGRAMS_MAX {
+            let Ok(Some(received)) = socket.receive() else {
+                break;
+            };
             self.on_received(&received);
         }
         while let Ok(Some(queued)) = socket.receive_queued() {

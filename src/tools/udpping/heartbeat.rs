@@ -30,6 +30,9 @@ pub(super) struct Wanted {
     pub(super) options: Options,
 }
 
+/// Routers and hosts complain once a second at most (RFC 4443 section 2.4, RFC 1812 section 4.3.2.8).
+const RECOVERED_AFTER: Duration = Duration::from_secs(3);
+
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event {
@@ -96,7 +99,7 @@ struct Sender<'a> {
     timeline: Timeline,
     boot: u64,
     sent: u64,
-    /// Since when the heartbeats have met trouble.
+    /// When the heartbeats last met trouble, as long as it goes on.
     trouble: Option<Instant>,
 }
 
@@ -166,7 +169,6 @@ impl Sender<'_> {
 
     /// A monitor never answers, but others may say that there is none.
     fn listen_until(&mut self, due: Instant) -> Result<(), Cancelled> {
-        let sent_at = clock::now();
         loop {
             let cancel = &self.context.cancel;
             let wake = cancel.wait(self.socket.as_fd(), PollFlags::POLLIN, Some(due))?;
@@ -186,7 +188,11 @@ impl Sender<'_> {
                 break;
             }
         }
-        if self.trouble.is_some_and(|since| since < sent_at) {
+        let quiet = |since: Instant| clock::now().saturating_duration_since(since);
+        if self
+            .trouble
+            .is_some_and(|since| quiet(since) >= RECOVERED_AFTER)
+        {
             self.trouble = None;
             self.context.out.emit(&Event::Recovered);
         }

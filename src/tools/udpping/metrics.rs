@@ -21,6 +21,8 @@ use crate::tool::{Context, Endpoint, Error};
 /// One asks after the other, so nobody may take long.
 const PATIENCE: Duration = Duration::from_secs(2);
 const HEAD_OCTETS_MAX: usize = 8 << 10;
+/// How long to wait for descriptors when there are none.
+const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// Answers until the job is stopped; where.
 pub(super) fn serve(
@@ -50,6 +52,9 @@ fn answer_all(listener: &TcpListener, cancel: &Cancel, text: &dyn Fn() -> String
         .is_ok()
     {
         let Ok((stream, address)) = listener.accept() else {
+            if cancel.sleep_until(clock::now() + SHORTAGE).is_err() {
+                return;
+            }
             continue;
         };
         if stream.set_nonblocking(false).is_ok()
@@ -64,17 +69,25 @@ fn answer_all(listener: &TcpListener, cancel: &Cancel, text: &dyn Fn() -> String
 fn answer(peer: &Peer, cancel: &Cancel, text: &dyn Fn() -> String) -> Result<(), net::Error> {
     let deadline = clock::now() + PATIENCE;
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") && head.len() < HEAD_OCTETS_MAX {
+    let end = loop {
+        if let Some(end) = memchr::memmem::find(&head, b"\r\n\r\n") {
+            break end + 4;
+        }
+        if head.len() >= HEAD_OCTETS_MAX {
+            return Ok(());
+        }
         let room = HEAD_OCTETS_MAX - head.len();
         if peer.receive(&mut head, room, deadline, cancel)? == 0 {
             return Ok(());
         }
-    }
+    };
+    // Nothing behind the head concerns us, and the connection ends with the answer.
+    head.truncate(end);
     let (status, body) = match parse_request(&head) {
         Ok(request) if request.method != b"GET" && request.method != b"HEAD" => {
             ("405 Method Not Allowed", String::new())
         }
-        Ok(request) if request.target == b"/metrics" => ("200 OK", text()),
+        Ok(request) if path(request.target) == b"/metrics" => ("200 OK", text()),
         Ok(_) => ("404 Not Found", "the metrics are at /metrics\n".to_owned()),
         Err(_) => ("400 Bad Request", String::new()),
     };
@@ -82,13 +95,26 @@ fn answer(peer: &Peer, cancel: &Cancel, text: &dyn Fn() -> String) -> Result<(),
         "200 OK" => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         _ => "text/plain; charset=utf-8",
     };
+    let allow = if status.starts_with("405") {
+        "Allow: GET, HEAD\r\n"
+    } else {
+        ""
+    };
     let fields = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\n{allow}Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     let is_head = head.starts_with(b"HEAD ");
     let body = if is_head { "" } else { &body };
     peer.send_all(format!("{fields}{body}").as_bytes(), PATIENCE, cancel)
+}
+
+/// Without the query.
+fn path(target: &[u8]) -> &[u8] {
+    target
+        .split(|octet| *octet == b'?')
+        .next()
+        .unwrap_or_default()
 }
 
 pub(super) fn text(roster: &Roster) -> String {

@@ -1,5 +1,6 @@
 //! The monitor: who is up, who is late, who is down, and what the ways from them lose.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -26,6 +27,8 @@ const SUMMARY_INTERVAL: Duration = Duration::from_millis(500);
 const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// Of one kind of refusal, told once in so long.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
+/// Until who is silent is looked for while more and more comes.
+const FLOODED_FOR_MAX: Duration = Duration::from_secs(1);
 /// How long heartbeats may wait for others.
 const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// Taken before what is due is looked at.
@@ -109,8 +112,8 @@ struct Monitor<'a> {
     roster: Arc<Mutex<Roster>>,
     events: Vec<Beats>,
     rejected: u64,
-    untold: u64,
-    told_at: Option<Instant>,
+    /// Of each reason, when it was told and how often it was not since.
+    told: HashMap<String, (Instant, u64)>,
     shown_at: Instant,
 }
 
@@ -142,13 +145,6 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         authenticated: wanted.key.is_some(),
         metrics,
     };
-    match wanted.is_live {
-        true => {
-            context.out.emit(&listening);
-            context.end_on_q();
-        }
-        false => context.ready(&endpoints, &listening),
-    }
     let mut monitor = Monitor {
         context,
         wanted,
@@ -157,11 +153,17 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         roster,
         events: Vec::new(),
         rejected: 0,
-        untold: 0,
-        told_at: None,
+        told: HashMap::new(),
         shown_at: clock::now(),
     };
     monitor.show(clock::now());
+    match wanted.is_live {
+        true => {
+            context.out.emit(&listening);
+            context.end_on_q();
+        }
+        false => context.ready(&endpoints, &listening),
+    }
     let Err(Cancelled) = monitor.watch();
     let now = clock::now();
     monitor.show(now);
@@ -181,13 +183,18 @@ pub(super) fn lock(roster: &Mutex<Roster>) -> MutexGuard<'_, Roster> {
 impl Monitor<'_> {
     fn watch(&mut self) -> Result<std::convert::Infallible, Cancelled> {
         let mut inbox = Inbox::new(udp::PAYLOAD_OCTETS_MAX);
+        let mut polled_at = clock::now();
         loop {
             let has_more = self.take(&mut inbox);
             let now = clock::now();
-            let due = match has_more {
-                // Who waits in the queue is not silent.
+            // Who waits in the queue is not silent; but a flood must not hide a death for ever.
+            let is_flooded = now.saturating_duration_since(polled_at) >= FLOODED_FOR_MAX;
+            let due = match has_more && !is_flooded {
                 true => Some(now),
-                false => lock(&self.roster).poll(now, &mut self.events),
+                false => {
+                    polled_at = now;
+                    lock(&self.roster).poll(now, &mut self.events)
+                }
             };
             self.tell();
             let interval = match self.wanted.is_live {
@@ -246,17 +253,22 @@ impl Monitor<'_> {
     fn reject(&mut self, from: SocketAddr, reason: String) {
         self.rejected += 1;
         let now = clock::now();
-        let since = self.told_at.map(|at| now.saturating_duration_since(at));
-        if self.wanted.is_live || since.is_some_and(|since| since < TELL_INTERVAL) {
-            self.untold += 1;
-            return;
+        let known = self.told.get_mut(&reason);
+        if let Some((told_at, untold)) = known {
+            let is_new = now.saturating_duration_since(*told_at) < TELL_INTERVAL;
+            if is_new || self.wanted.is_live {
+                *untold += 1;
+                return;
+            }
         }
-        self.told_at = Some(now);
-        self.context.out.emit(&Event::Rejected {
-            address: from.to_string(),
-            reason,
-            untold: std::mem::take(&mut self.untold),
-        });
+        let before = self.told.insert(reason.clone(), (now, 0));
+        if !self.wanted.is_live {
+            self.context.out.emit(&Event::Rejected {
+                address: from.to_string(),
+                reason,
+                untold: before.map_or(0, |(_, untold)| untold),
+            });
+        }
     }
 
     fn show(&mut self, now: Instant) {

@@ -156,8 +156,9 @@ impl Roster {
         }
         let index = self.senders.len();
         self.indexes.insert(name.clone(), index);
-        self.senders
-            .push(Sender::new(now, from, name.clone(), beat));
+        let mut sender = Sender::new(now, from, name.clone(), beat);
+        sender.may_go_back = !self.plan.is_authenticated;
+        self.senders.push(sender);
         self.schedule(index);
         Event::Up {
             name,
@@ -360,14 +361,14 @@ mod tests {
         monitor.beat(1000, run(2, 1));
         monitor.beat(1000, run(3, 1000));
         monitor.beat(1001, run(2, 1001));
-        // Its clock may be set while it runs.
+        // What was held back on the way is no sign of life.
         monitor.beat(1001, run(3, 5000));
         monitor.check(&[
             "up a 192.0.2.1:4000",
             "rejected a Stale",
             "restarted a",
             "rejected a Replayed",
-            "lost a 3999",
+            "rejected a Stale",
         ]);
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Sender {
     window: Window,
     loss: Loss,
     delay: Delay,
+    /// Nothing proves that what comes is of now, so that a clock that went back is believed.
+    pub(super) may_go_back: bool,
     /// When the roster will look at it again.
     pub(super) scheduled: Option<Instant>,
 }
@@ -89,8 +91,13 @@ impl Sender {
             window: Window::new(beat.sequence_number),
             loss: Loss::default(),
             delay: Delay::default(),
+            may_go_back: false,
             scheduled: None,
         }
+    }
+
+    fn is_away(&self) -> bool {
+        matches!(self.state, State::Down | State::Left)
     }
 
     /// The difference between the slowest and the fastest of the last 64 to 128 beats.
@@ -110,6 +117,8 @@ impl Sender {
         let run = self.run(beat);
         let place = match run {
             Run::Earlier => Place::TooOld,
+            // What somebody has held back is no sign of life.
+            Run::Same if !is_timely => return events.push(self.rejected(from, Reason::Stale)),
             Run::Same => self.window.place(beat.sequence_number),
             Run::Later if is_timely => {
                 self.window = Window::new(beat.sequence_number);
@@ -201,10 +210,12 @@ impl Sender {
             .max(MARGIN_MIN)
     }
 
+    /// Where nothing is authenticated, a machine that was down may come back with an earlier clock.
     fn run(&self, beat: &Beat<'_>) -> Run {
         if !beat.name.is_empty() {
             // The timestamps of one run may go back: clocks are set. The sequence numbers don't.
             return match beat.boot.cmp(&self.boot) {
+                Ordering::Less if self.may_go_back && self.is_away() => Run::Later,
                 Ordering::Less => Run::Earlier,
                 Ordering::Equal => Run::Same,
                 Ordering::Greater => Run::Later,
@@ -233,7 +244,7 @@ impl Sender {
     ) {
         let name = self.name.clone();
         let silence = now.saturating_duration_since(self.last_seen);
-        let was_away = matches!(self.state, State::Down | State::Left);
+        let was_away = self.is_away();
         if was_away && beat.kind == Kind::Heartbeat {
             events.push(Event::Up {
                 name: name.clone(),

@@ -15,7 +15,7 @@ fn check(options: &str, expected: &str) {
 fn what_does_not_work() {
     check(
         "",
-        "...mail: only --sink is there so far, which catches mail: mail --sink\n",
+        "mail: which server? give --server HOST[:PORT], or 'mail --sink' catches mail\n",
     );
     check("-p 2525", "...mail: ...--sink...");
     check("--sink --implicit-tls", "...mail: ...--tls-cert...");

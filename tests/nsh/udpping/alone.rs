@@ -1,7 +1,7 @@
 //! A network namespace of its own for a test, with loopback and nothing else.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
@@ -27,6 +27,17 @@ pub fn alone<T: Send>(lines: &str, test: impl FnOnce() -> T + Send) -> T {
     };
     let ended = std::thread::scope(|scope| scope.spawn(inside).join());
     ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Waits until packets to this address of the namespace arrive: threads of the kernel install the
+/// route to one of IPv6.
+pub fn await_address(host: &str) {
+    let socket = UdpSocket::bind((host, 0)).expect("an own address");
+    let own = socket.local_addr().expect("an address");
+    socket.set_nonblocking(true).expect("a socket");
+    while socket.recv(&mut [0]).is_err() {
+        let _ = socket.send_to(b"x", own);
+    }
 }
 
 /// A figure of this namespace, as `/proc/net/snmp` calls it.

@@ -37,7 +37,7 @@ fn the_labs_words_and_nothing_else() {
                   --- 127.0.0.1 udpping statistics ---\n\
                   3 sent, 3 received, 0 lost (0%)\n\
                   RTT max/min/avg = .../.../... ms, p50/p90/p99 = .../.../... ms, jitter ... ms\n\
-                  sent ... ms late on average, p99 ... ms, ... slots missed\n\
+                  sent ... ms late on average, p99 ... ms; ...slots missed\n\
                   last 3: ...\n";
     assert!(matches(stdout, &ran.stdout) && ran.status == 0, "{ran:#?}");
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use serde_json::Value;
 
-use super::alone::{alone, figure, forge};
+use super::alone::{alone, await_address, figure, forge};
 use super::{PATIENCE, answer_so_far, ask, connect, events, keyed, listen, listen_in, named};
 use crate::support::{Place, Running, place, privileged, run};
 
@@ -168,10 +168,9 @@ fn a_reflector_knows_its_replies_also_where_they_were_changed() {
             break;
         };
         assert!(count <= 64, "{count} answers, and no end");
-        // As upper case changes the third octet of the seconds, and one of the fraction.
+        // A letter stays upper case from then on, here the fraction's lower octets.
         for stamp in [4, 16, 28] {
-            answer[stamp + 2] ^= 0x20;
-            answer[stamp + 5] ^= 0x20;
+            answer[stamp + 5..stamp + 8].fill(b'A');
         }
         packet = answer;
     }
@@ -244,6 +243,7 @@ fn strangers_get_no_more_than_they_send() {
         (UPPER, "2001:db8::7"),
     ] {
         alone(address, || {
+            await_address(host);
             let (_nsh, server) = serve(&place(), &format!("{line} -b {host}"));
             let stranger = UdpSocket::bind((host, 0)).expect("an own address");
             stranger.connect(server).expect("an own address");

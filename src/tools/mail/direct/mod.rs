@@ -71,7 +71,7 @@ pub(super) fn run(
         letter,
         message: Message::new(&letter.octets),
     };
-    let mut record = recorder(arguments.transcript.as_deref())?;
+    let mut record = recorder(&context.out, arguments.transcript.as_deref())?;
     let mut fates = Vec::new();
     for group in &groups {
         fates.extend(delivery.deliver(group, &mut record)?);

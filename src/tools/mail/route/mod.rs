@@ -226,7 +226,7 @@ fn probe(errand: &Errand, target: &Target, job: impl FnMut() -> Job) -> Result<F
             .stage
             .filter(|_| line.direction == Direction::FromServer)
         else {
-            return Ok(());
+            return;
         };
         if stage == Stage::Greeting && spans.last().is_none_or(|(last, _)| *last != stage) {
             // Another connection, with less TLS.
@@ -240,7 +240,6 @@ fn probe(errand: &Errand, target: &Target, job: impl FnMut() -> Job) -> Result<F
             Some((_, known)) => *known += span,
             None => spans.push((stage, span)),
         }
-        Ok(())
     };
     let attempt = errand.attempt(target, job, &mut record)?;
     Ok(Found {
