@@ -28,8 +28,8 @@ pub(crate) struct Options {
     // All of `0..=jitter` is equally likely.
     #[arg(long, value_name = "SPAN", value_parser = duration::parse, default_value = "0", hide_default_value = true)]
     pub(crate) jitter: Duration,
-    /// Send so many of the replies twice
-    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, default_value = "0", hide_default_value = true)]
+    /// Send so many of the replies twice, without a number all
+    #[arg(long, value_name = "PERCENT", value_parser = parse_percent, num_args = 0..=1, default_missing_value = "100", default_value = "0", hide_default_value = true)]
     pub(crate) duplicate: f64,
     /// Another seed loses others; the same one the same
     #[arg(long, value_name = "N", default_value = "1")]
