@@ -18,7 +18,7 @@ use serde::Serialize;
 pub(crate) use select::{newest_running, select};
 pub(crate) use work::{Work, guarded, run_child, silence_panics};
 
-use crate::cancel::{Bell, Cancel, Cancelled, Wake};
+use crate::cancel::{Bell, Cancel, Wake};
 use crate::cause;
 use crate::clock;
 use crate::duration;
@@ -30,6 +30,8 @@ use crate::tool::{Context, Endpoint, Error, Progress, Status};
 const ENDED_JOBS_MAX: usize = 32;
 /// How long `stop` waits before it calls a job stuck.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often a wait looks again that has no descriptor to be woken by.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// After this long `stop` says that it waits.
 const STOP_TOLD_AFTER: Duration = Duration::from_millis(300);
 
@@ -279,15 +281,23 @@ impl JobTable {
         deadline: Option<Instant>,
         done: impl Fn() -> bool,
     ) -> Result<Wake, Error> {
-        let bell = Arc::new(Bell::new().map_err(|error| cannot_start("wait", &error))?);
-        for job in jobs {
-            job.progress.watch(&bell);
+        // Servers may have taken all descriptors, and then stopping them has to work.
+        let bell = Bell::new().ok().map(Arc::new);
+        for (job, bell) in jobs.iter().zip(bell.iter().cycle()) {
+            job.progress.watch(bell);
         }
         while !done() {
-            match cancel.wait(bell.as_fd(), PollFlags::POLLIN, deadline) {
-                Ok(Wake::Ready | Wake::Nudged) => bell.clear(),
-                Ok(Wake::TimedOut) => return Ok(Wake::TimedOut),
-                Err(Cancelled) => return Err(Error::Cancelled),
+            let Some(bell) = &bell else {
+                let now = clock::now();
+                if deadline.is_some_and(|deadline| deadline <= now) {
+                    return Ok(Wake::TimedOut);
+                }
+                cancel.sleep_until(now + LOOK_AGAIN_AFTER)?;
+                continue;
+            };
+            match cancel.wait(bell.as_fd(), PollFlags::POLLIN, deadline)? {
+                Wake::Ready | Wake::Nudged => bell.clear(),
+                Wake::TimedOut => return Ok(Wake::TimedOut),
             }
         }
         Ok(Wake::Ready)

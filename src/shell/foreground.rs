@@ -53,7 +53,8 @@ impl Shell {
                 self.interrupted |= told_to_stop;
                 return Ok(status);
             }
-            if !job.is_foreground() && job.progress.is_ready() {
+            // What was told to stop meanwhile is waited for.
+            if !told_to_stop && !job.is_foreground() && job.progress.is_ready() {
                 self.scope().last_background = Some(job.id);
                 return Ok(Status::OK);
             }
