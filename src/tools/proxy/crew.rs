@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,12 @@ const KEPT_OCTETS_MAX: usize = 16 << 10;
 pub(super) struct Crew {
     shared: Arc<Shared>,
     idle: AtomicUsize,
+    headcount: Arc<Headcount>,
+}
+
+/// Of the threads; by itself, so that a thread counted out holds nothing of the crew any more.
+#[derive(Default)]
+struct Headcount {
     threads: Mutex<usize>,
     left: Condvar,
 }
@@ -50,24 +56,27 @@ impl Crew {
         let crew = Arc::new(Crew {
             shared,
             idle: AtomicUsize::new(0),
-            threads: Mutex::new(0),
-            left: Condvar::new(),
+            headcount: Arc::default(),
         });
         crew.hire()?;
         Ok(crew)
     }
 
     fn hire(self: &Arc<Self>) -> io::Result<()> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.headcount.lock();
         if *threads >= self.shared.limits.threads {
             return Ok(());
         }
-        let crew = Arc::clone(self);
+        let (captured, headcount) = (Arc::clone(self), Arc::clone(&self.headcount));
         self.idle.fetch_add(1, Ordering::SeqCst);
         let spawned = thread::Builder::new()
             .name("proxy".to_owned())
             .stack_size(STACK_OCTETS)
-            .spawn(move || crew.work());
+            .spawn(move || {
+                let _leaving = Leaving(headcount);
+                let crew = captured;
+                crew.work();
+            });
         match spawned {
             Ok(_) => *threads += 1,
             Err(error) => {
@@ -79,7 +88,6 @@ impl Crew {
     }
 
     fn work(self: &Arc<Self>) {
-        let _leaving = Leaving(self);
         let mut scratch = Scratch::default();
         loop {
             let visit = self.shared.lobby.wait();
@@ -234,29 +242,30 @@ impl Crew {
 
     /// Waits until all threads have ended.
     pub(super) fn wait_until(&self, deadline: Instant) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.headcount.lock();
         while *threads > 0 {
             let left = deadline.saturating_duration_since(clock::now());
             if left.is_zero() {
                 return;
             }
-            let waited = self.left.wait_timeout(threads, left);
+            let waited = self.headcount.left.wait_timeout(threads, left);
             threads = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
 
-/// Counts a thread out, also when it panics.
-struct Leaving<'a>(&'a Crew);
+impl Headcount {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
-impl Drop for Leaving<'_> {
+/// Counts a thread out, also when it panics.
+struct Leaving(Arc<Headcount>);
+
+impl Drop for Leaving {
     fn drop(&mut self) {
-        let mut threads = self
-            .0
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *threads -= 1;
+        *self.0.lock() -= 1;
         self.0.left.notify_all();
     }
 }
