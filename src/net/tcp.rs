@@ -189,12 +189,13 @@ pub(crate) fn listen_together(
     let mut listen = || {
         // Another server that shares its port with its own kind would let us in, too, and lose
         // half of its clients to us. To one that shares with nobody the port is taken.
-        let alone = bind(address, false)?;
-        address = alone.local_addr()?.as_socket().unwrap_or(address);
-        drop(alone);
+        if address.port() != 0 {
+            drop(bind(address, false)?);
+        }
         let mut listeners = Vec::new();
         for _ in 0..count.max(1) {
             let socket = bind(address, true)?;
+            address = socket.local_addr()?.as_socket().unwrap_or(address);
             socket.listen(BACKLOG)?;
             listeners.push(socket.into());
         }

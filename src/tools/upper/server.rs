@@ -30,6 +30,7 @@ const LISTENER: Token = Token(1);
 const DATAGRAMS: Token = Token(2);
 const FIRST_CONNECTION: usize = 3;
 
+const FREE_PORT_ATTEMPTS_MAX: usize = 16;
 const CONNECTIONS_MAX: usize = 16_384;
 const BUFFER_OCTETS: usize = 64 << 10;
 /// An answer has one hop less than its question, so that this many pass between two servers at
@@ -160,24 +161,39 @@ fn cannot_wait(error: io::Error) -> net::Error {
     }
 }
 
+type Sockets = (SocketAddr, Option<TcpListener>, Option<UdpSocket>);
+
+fn listen(
+    mut address: SocketAddr,
+    arguments: &Arguments,
+) -> Result<Sockets, (net::Error, Endpoint)> {
+    let (mut listener, mut datagrams) = (None, None);
+    if !arguments.udp {
+        let bound = tcp::listen(address).map_err(|error| (error, Endpoint::Tcp(address)))?;
+        // With port 0 UDP takes the port that TCP was given.
+        address = bound.local_addr().unwrap_or(address);
+        listener = Some(TcpListener::from_std(bound));
+    }
+    if !arguments.tcp {
+        let bound = udp::bind(address).map_err(|error| (error, Endpoint::Udp(address)))?;
+        address = bound.local_addr().unwrap_or(address);
+        datagrams = Some(UdpSocket::from_std(bound));
+    }
+    Ok((address, listener, datagrams))
+}
+
 impl<'a> Server<'a> {
     fn bind(context: &'a Context, arguments: &Arguments) -> Result<Server<'a>, Error> {
-        let mut address = SocketAddr::new(arguments.bind, arguments.own_port);
-        let mut listener = None;
-        if !arguments.udp {
-            let bound = tcp::listen(address)
-                .map_err(|error| context.with_neighbour(error, Endpoint::Tcp(address)))?;
-            // With port 0 UDP takes the port that TCP was given.
-            address = bound.local_addr().unwrap_or(address);
-            listener = Some(TcpListener::from_std(bound));
+        let wanted = SocketAddr::new(arguments.bind, arguments.own_port);
+        let mut sockets = listen(wanted, arguments);
+        for _ in 0..FREE_PORT_ATTEMPTS_MAX {
+            // The free port that TCP was given may be somebody's in UDP.
+            if wanted.port() == 0 && sockets.is_err() {
+                sockets = listen(wanted, arguments);
+            }
         }
-        let mut datagrams = None;
-        if !arguments.tcp {
-            let bound = udp::bind(address)
-                .map_err(|error| context.with_neighbour(error, Endpoint::Udp(address)))?;
-            address = bound.local_addr().unwrap_or(address);
-            datagrams = Some(UdpSocket::from_std(bound));
-        }
+        let (address, listener, datagrams) =
+            sockets.map_err(|(error, endpoint)| context.with_neighbour(error, endpoint))?;
         let poll = Poll::new().map_err(cannot_wait)?;
         let mut server = Server {
             context,
