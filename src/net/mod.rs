@@ -1,5 +1,6 @@
 //! Octets in and out: the system calls.
 
+pub(crate) mod accept;
 pub(crate) mod dial;
 pub(crate) mod dns;
 pub(crate) mod dscp;

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 
 use std::os::fd::AsRawFd;
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::sockopt::Ipv4RecvTtl;
@@ -50,6 +51,48 @@ fn a_client_that_does_not_read_holds_up_nobody() {
     other.write_all(b"abc\n").expect("it serves");
     let mut answer = [0; 4];
     other.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"ABC\n");
+}
+
+/// Other jobs of the same shell may take all descriptors, and give them back.
+#[test]
+fn a_client_that_there_was_no_descriptor_for_is_served_later() {
+    let place = place();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_nsh"))
+        .args(["--json", "-c", "upper --server -p 0; upper --server -p 0"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", place.path())
+        .current_dir(place.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut nsh = Running::of(command);
+    let [greedy, other] = [0, 1].map(|_| {
+        let address = nsh.event("listening")["address"].clone();
+        address.as_str().expect("an address").to_owned()
+    });
+    let ask = |address: &str| {
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(b"abc\n").expect("it listens");
+        client
+    };
+    // Once it answers a datagram, it has accepted what came before, or has tried to.
+    let catch_up = |address: &str| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        socket.send_to(b"x", address).expect("loopback");
+        socket.recv(&mut [0; 1]).expect("an answer");
+    };
+    let crowd: Vec<TcpStream> = (0..64).map(|_| ask(&greedy)).collect();
+    catch_up(&greedy);
+    let mut late = ask(&other);
+    catch_up(&other);
+    drop(crowd);
+    let mut answer = [0; 4];
+    late.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"ABC\n");
 }
 

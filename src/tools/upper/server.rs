@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use super::Arguments;
 use super::stream::{Outcome, turn};
 use crate::clock;
 use crate::echo::Gate;
+use crate::net::accept::{SHORTAGE, is_shortage};
 use crate::net::inbox::Inbox;
 use crate::net::{self, tcp, udp};
 use crate::output::{self, Printable, Tone};
@@ -38,8 +39,9 @@ const BUFFER_OCTETS: usize = 64 << 10;
 const HOPS_MAX: u8 = 64;
 /// Of datagrams of each source, a second.
 const RATE_MAX: u32 = 1000;
-/// Answered before anything else gets its turn.
+/// Answered, and accepted, before anything else gets its turn.
 const DATAGRAMS_MAX: usize = 256;
+const ACCEPTED_MAX: usize = 256;
 const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
 /// Shown of a question in the log.
 const SHOWN_OCTETS_MAX: usize = 80;
@@ -133,6 +135,8 @@ struct Server<'a> {
     /// Connections with more to do than their turn allowed.
     again: Vec<usize>,
     accept_again: bool,
+    /// Out of descriptors, it tries again then: other jobs may have given some back.
+    accepts_at: Option<Instant>,
     datagrams_again: bool,
     buffer: Vec<u8>,
     tally: Tally,
@@ -205,6 +209,7 @@ impl<'a> Server<'a> {
             next_token: FIRST_CONNECTION,
             again: Vec::new(),
             accept_again: false,
+            accepts_at: None,
             datagrams_again: false,
             inbox: Inbox::new(BUFFER_OCTETS),
             gate: Gate::new(
@@ -255,20 +260,16 @@ impl<'a> Server<'a> {
         self.summarize();
         let (mut told, mut summarized) = (self.tally, clock::now());
         while !self.context.cancel.is_cancelled() {
-            let has_more = self.accept_again || self.datagrams_again || !self.again.is_empty();
-            let wait = match (has_more, self.tally == told) {
-                (true, _) => Some(Duration::ZERO),
-                (false, false) => Some(SUMMARY_INTERVAL),
-                (false, true) => None,
-            };
+            let wait = self.wait(self.tally == told);
             match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
             }
             for token in std::mem::take(&mut self.again) {
                 self.advance(token);
             }
-            if std::mem::take(&mut self.accept_again) {
+            let is_due = self.accepts_at.is_some_and(|at| at <= clock::now());
+            if std::mem::take(&mut self.accept_again) || is_due {
                 self.accept();
             }
             if std::mem::take(&mut self.datagrams_again) {
@@ -291,43 +292,67 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
+    fn wait(&self, is_told: bool) -> Option<Duration> {
+        if self.accept_again || self.datagrams_again || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let summary = (!is_told).then_some(SUMMARY_INTERVAL);
+        let shortage = self
+            .accepts_at
+            .map(|at| at.saturating_duration_since(clock::now()));
+        summary.into_iter().chain(shortage).min()
+    }
+
     fn accept(&mut self) {
-        while let Some(listener) = &self.listener {
-            // Out of descriptors, it waits until a connection ends.
-            let Ok((stream, peer)) = listener.accept() else {
+        self.accepts_at = None;
+        for _ in 0..ACCEPTED_MAX {
+            let Some(listener) = &self.listener else {
                 return;
             };
-            if self.connections.len() >= CONNECTIONS_MAX {
-                self.context.out.emit(&Event::Refused {
-                    peer: peer.to_string(),
-                    reason: "there are 16,384 connections already".to_owned(),
-                });
-                continue;
+            match listener.accept() {
+                Ok((stream, peer)) => self.welcome(stream, peer),
+                Err(error) if is_shortage(&error) => {
+                    self.accepts_at = Some(clock::now() + SHORTAGE);
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // That client is gone already.
+                Err(_) => {}
             }
-            let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
-            let stream = TcpStream::from_std(stream);
-            self.tally.accepted += 1;
-            let token = self.next_token;
-            self.next_token += 1;
-            let mut connection = Connection {
-                stream,
-                peer,
-                since: clock::now(),
-                octets: 0,
-                pending: Vec::new(),
-                ended: false,
-            };
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let registry = self.poll.registry();
-            let _ = connection.stream.set_nodelay(true);
-            if registry
-                .register(&mut connection.stream, Token(token), both)
-                .is_ok()
-            {
-                self.connections.insert(token, connection);
-                self.tally.open += 1;
-                self.advance(token);
-            }
+        }
+        self.accept_again = true;
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            return self.context.out.emit(&Event::Refused {
+                peer: peer.to_string(),
+                reason: "there are 16,384 connections already".to_owned(),
+            });
+        }
+        let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
+        let stream = TcpStream::from_std(stream);
+        self.tally.accepted += 1;
+        let token = self.next_token;
+        self.next_token += 1;
+        let mut connection = Connection {
+            stream,
+            peer,
+            since: clock::now(),
+            octets: 0,
+            pending: Vec::new(),
+            ended: false,
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        let _ = connection.stream.set_nodelay(true);
+        if registry
+            .register(&mut connection.stream, Token(token), both)
+            .is_ok()
+        {
+            self.connections.insert(token, connection);
+            self.tally.open += 1;
+            self.advance(token);
         }
     }
 
