@@ -621,6 +621,7 @@ fn a_live_table_of_heartbeats() {
     sender.send(b"forged").expect("loopback");
     terminal.see("name  address ...  state ... received ...");
     terminal.see(&format!("web1  {from}  up ...4 ...20.0%..."));
+    terminal.see("1 datagram was rejected");
     terminal.type_keys("q");
     terminal.see_at_cursor("nsh>");
 }

@@ -96,6 +96,33 @@ fn a_client_that_there_was_no_descriptor_for_is_served_later() {
     assert_eq!(&answer, b"ABC\n");
 }
 
+/// What was not answered is counted.
+#[test]
+fn jobs_shows_how_many_were_refused() {
+    let place = place();
+    let mut command = place.nsh();
+    command.stdin(Stdio::piped());
+    let mut nsh = Running::of(command);
+    let mut stdin = nsh.child.stdin.take().expect("a pipe");
+    let line = "upper --server --udp -p 0 --rate-limit 1\n";
+    stdin.write_all(line.as_bytes()).expect("it reads");
+    let listening = nsh.line();
+    let address = listening.split(' ').nth(3).expect("an address");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    client.connect(address).expect("loopback");
+    for _ in 0..5 {
+        client.send(b"abc").expect("loopback");
+    }
+    assert!(matches("...was refused: ...", &nsh.line()));
+    stdin.write_all(b"stop 1\njobs\n").expect("it reads");
+    drop(stdin);
+    let ran = nsh.end();
+    assert!(
+        matches("...1 datagrams, 3 octets, 4 refused...", &ran.stdout),
+        "{ran:?}"
+    );
+}
+
 #[test]
 fn datagrams_up_to_the_largest() {
     let (_nsh, address) = serve();

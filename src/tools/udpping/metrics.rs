@@ -103,7 +103,7 @@ fn path(target: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-pub(super) fn text(roster: &Roster) -> String {
+pub(super) fn text(roster: &Roster, rejected: u64) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Sender) -> f64| {
         let suffix = if kind == "counter" { "_total" } else { "" };
@@ -170,6 +170,12 @@ pub(super) fn text(roster: &Roster) -> String {
             word(state)
         );
     }
+    let _ = writeln!(text, "# TYPE nsh_heartbeat_rejected counter");
+    let _ = writeln!(
+        text,
+        "# HELP nsh_heartbeat_rejected Datagrams that were not believed."
+    );
+    let _ = writeln!(text, "nsh_heartbeat_rejected_total {rejected}");
     text.push_str("# EOF\n");
     text
 }

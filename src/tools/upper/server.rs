@@ -148,6 +148,8 @@ struct Tally {
     open: u64,
     datagrams: u64,
     octets: u64,
+    /// Datagrams that were not answered, and connections that there was no room for.
+    refused: u64,
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
@@ -325,6 +327,7 @@ impl<'a> Server<'a> {
 
     fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
         if self.connections.len() >= CONNECTIONS_MAX {
+            self.tally.refused += 1;
             return self.context.out.emit(&Event::Refused {
                 peer: peer.to_string(),
                 reason: "there are 16,384 connections already".to_owned(),
@@ -413,6 +416,7 @@ impl<'a> Server<'a> {
             };
             let peer = datagram.from;
             if let Err(reason) = self.gate.check(peer, clock::now()) {
+                self.tally.refused += 1;
                 if let Some(untold) = self.gate.refuse(reason, clock::now()) {
                     let more = match untold {
                         0 => String::new(),
@@ -453,9 +457,14 @@ impl<'a> Server<'a> {
             open,
             datagrams,
             octets,
+            refused,
         } = self.tally;
+        let refused = match refused {
+            0 => String::new(),
+            count => format!(", {count} refused"),
+        };
         self.context.summarize(format!(
-            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
+            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets{refused}"
         ));
     }
 }
