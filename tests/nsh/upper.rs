@@ -96,6 +96,14 @@ fn a_client_that_there_was_no_descriptor_for_is_served_later() {
     assert_eq!(&answer, b"ABC\n");
 }
 
+#[test]
+fn jobs_shows_figures_from_the_start() {
+    let ran = run(&["-c", "upper --server -p 0; jobs; stop all"]);
+    let stdout = "[1] listening on ...\n[1] ...running ...upper --server -p 0...0 connections \
+                  (0 so far), 0 datagrams, 0 octets\n";
+    assert!(matches(stdout, &ran.stdout), "{ran:?}");
+}
+
 /// What was not answered is counted.
 #[test]
 fn jobs_shows_how_many_were_refused() {

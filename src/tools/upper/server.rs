@@ -239,6 +239,7 @@ impl<'a> Server<'a> {
         .into_iter()
         .flatten()
         .collect();
+        server.summarize();
         context.ready(&endpoints, &listening);
         Ok(server)
     }
@@ -259,7 +260,6 @@ impl<'a> Server<'a> {
     /// Until the job is stopped.
     fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        self.summarize();
         let (mut told, mut summarized) = (self.tally, clock::now());
         while !self.context.cancel.is_cancelled() {
             let wait = self.wait(self.tally == told);
