@@ -41,7 +41,7 @@ pub(super) fn find(
     }
     let file = arguments.password_file.as_deref();
     let password = credentials::password(context, file, VARIABLE, PROMPT)?;
-    Ok(Secret::new(password))
+    Ok(Secret::new(password.as_bytes()))
 }
 
 fn from_netrc(host: &str, user: &str) -> Result<Option<Secret>, Error> {
@@ -52,7 +52,8 @@ fn from_netrc(host: &str, user: &str) -> Result<Option<Secret>, Error> {
     let Ok(text) = std::fs::read(&file).map(Zeroizing::new) else {
         return Ok(None);
     };
-    let found = netrc::password(&String::from_utf8_lossy(&text), host, user).map(Secret::new);
+    let found = netrc::password(&String::from_utf8_lossy(&text), host, user);
+    let found = found.map(|password| Secret::new(password.as_bytes()));
     if found.is_some() {
         check_mode(&file)?;
     }

@@ -274,7 +274,7 @@ fn netrc() {
     let nothing = |_: &mut std::process::Command| {};
     place.write(
         ".netrc",
-        format!("machine 127.0.0.1 login eve password other\nmachine 127.0.0.1\n  login ann\n  password \"{CANARY}\"\n"),
+        format!("macdef init\ndefault login ann password wrong\n\nmachine 127.0.0.1 login eve password other\nmachine 127.0.0.1\n  login ann\n  password \"{CANARY}\"\n"),
     );
     mode(&place, ".netrc", 0o640);
     let ran = from(&place, "", nothing);
