@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -42,7 +43,6 @@ const RATE_MAX: u32 = 1000;
 /// Answered, and accepted, before anything else gets its turn.
 const DATAGRAMS_MAX: usize = 256;
 const ACCEPTED_MAX: usize = 256;
-const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
 /// Shown of a question in the log.
 const SHOWN_OCTETS_MAX: usize = 80;
 
@@ -140,9 +140,11 @@ struct Server<'a> {
     datagrams_again: bool,
     buffer: Vec<u8>,
     tally: Tally,
+    /// For `jobs`.
+    shown: Arc<Mutex<Tally>>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct Tally {
     accepted: u64,
     open: u64,
@@ -152,10 +154,30 @@ struct Tally {
     refused: u64,
 }
 
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            accepted,
+            open,
+            datagrams,
+            octets,
+            refused,
+        } = self;
+        write!(
+            f,
+            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
+        )?;
+        match refused {
+            0 => Ok(()),
+            count => write!(f, ", {count} refused"),
+        }
+    }
+}
+
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
     let mut server = Server::bind(context, arguments)?;
     let served = server.serve();
-    server.summarize();
+    *lock(&server.shown) = server.tally;
     served.map_err(cannot_wait)?;
     Err(Error::Cancelled)
 }
@@ -165,6 +187,10 @@ fn cannot_wait(error: io::Error) -> net::Error {
         what: "cannot wait for clients".to_owned(),
         error,
     }
+}
+
+fn lock(shown: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Sockets = (SocketAddr, Option<TcpListener>, Option<UdpSocket>);
@@ -220,6 +246,7 @@ impl<'a> Server<'a> {
             ),
             buffer: vec![0; BUFFER_OCTETS],
             tally: Tally::default(),
+            shown: Arc::default(),
         };
         server.register().map_err(cannot_wait)?;
         let protocols = match (arguments.tcp, arguments.udp) {
@@ -239,7 +266,8 @@ impl<'a> Server<'a> {
         .into_iter()
         .flatten()
         .collect();
-        server.summarize();
+        let shown = Arc::clone(&server.shown);
+        context.summarize_with(move || lock(&shown).to_string());
         context.ready(&endpoints, &listening);
         Ok(server)
     }
@@ -260,9 +288,9 @@ impl<'a> Server<'a> {
     /// Until the job is stopped.
     fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        let (mut told, mut summarized) = (self.tally, clock::now());
         while !self.context.cancel.is_cancelled() {
-            let wait = self.wait(self.tally == told);
+            *lock(&self.shown) = self.tally;
+            let wait = self.wait();
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
@@ -286,23 +314,16 @@ impl<'a> Server<'a> {
                     Token(token) => self.advance(token),
                 }
             }
-            if self.tally != told && clock::now() - summarized >= SUMMARY_INTERVAL {
-                self.summarize();
-                (told, summarized) = (self.tally, clock::now());
-            }
         }
         Ok(())
     }
 
-    fn wait(&self, is_told: bool) -> Option<Duration> {
+    fn wait(&self) -> Option<Duration> {
         if self.accept_again || self.datagrams_again || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let summary = (!is_told).then_some(SUMMARY_INTERVAL);
-        let shortage = self
-            .accepts_at
-            .map(|at| at.saturating_duration_since(clock::now()));
-        summary.into_iter().chain(shortage).min()
+        self.accepts_at
+            .map(|at| at.saturating_duration_since(clock::now()))
     }
 
     fn accept(&mut self) {
@@ -449,23 +470,6 @@ impl<'a> Server<'a> {
             }
         }
         self.datagrams_again = true;
-    }
-
-    fn summarize(&self) {
-        let Tally {
-            accepted,
-            open,
-            datagrams,
-            octets,
-            refused,
-        } = self.tally;
-        let refused = match refused {
-            0 => String::new(),
-            count => format!(", {count} refused"),
-        };
-        self.context.summarize(format!(
-            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets{refused}"
-        ));
     }
 }
 
