@@ -65,11 +65,13 @@ fn from_netrc(host: &str, user: &str) -> Result<Option<Secret>, Error> {
 
 fn check_mode(file: &Path) -> Result<(), Error> {
     let shown = file.display();
-    let mode = std::fs::metadata(file).map(|metadata| metadata.permissions().mode());
-    match mode {
-        Ok(mode) if mode & 0o077 != 0 => Err(Error::NotPermitted(format!(
-            "others may read {shown}; 'chmod 600 {shown}' keeps the password a secret"
-        ))),
+    match std::fs::metadata(file) {
+        // Who may read a device or a pipe is not for us to say.
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 => {
+            Err(Error::NotPermitted(format!(
+                "others may read {shown}; 'chmod 600 {shown}' keeps the password a secret"
+            )))
+        }
         _ => Ok(()),
     }
 }

@@ -247,6 +247,10 @@ fn sources() {
             "...cannot read none: No such file or directory\n",
         ),
         (
+            "--password-file /dev/zero",
+            "...cannot read /dev/zero: its first line is too long\n",
+        ),
+        (
             "--password-command 'exit 3'",
             "...--password-command: it ended with exit status: 3\n",
         ),
