@@ -1,7 +1,7 @@
 //! `upper` over real sockets.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use std::os::fd::AsRawFd;
 use std::process::Stdio;
@@ -9,6 +9,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use nix::sys::socket::sockopt::Ipv4RecvTtl;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use socket2::{Domain, Socket, Type};
 
 use super::support::{Running, matches, place, run, unused_port};
 
@@ -102,6 +103,26 @@ fn jobs_shows_figures_from_the_start() {
     let stdout = "[1] listening on ...\n[1] ...running ...upper --server -p 0...0 connections \
                   (0 so far), 0 datagrams, 0 octets\n";
     assert!(matches(stdout, &ran.stdout), "{ran:?}");
+}
+
+/// The line that is told starts the server that is missing.
+#[test]
+fn the_advice_is_about_the_address_that_was_asked() {
+    for (address, bind) in [
+        ("127.0.0.1", ""),
+        ("::1", "-b ::1 "),
+        ("127.0.0.2", "-b 127.0.0.2 "),
+    ] {
+        let any = SocketAddr::new(address.parse().expect("an address"), 0);
+        let silent = Socket::new(Domain::for_address(any), Type::STREAM, None).expect("a socket");
+        silent.bind(&any.into()).expect("loopback");
+        let bound = silent.local_addr().expect("bound").as_socket();
+        let port = bound.expect("an address").port();
+        let ran = run(&["-c", &format!("upper {address} {port} hi")]);
+        let advice = format!("start it with 'upper --server {bind}-p {port}'\n");
+        assert!(ran.stderr.ends_with(&advice), "{ran:?}");
+    }
+    assert_eq!(run(&["-c", "upper 127.0.0.1 0 hi"]).status, 2);
 }
 
 /// What was not answered is counted.

@@ -13,7 +13,7 @@ use crate::clock::{self, Timeline};
 use crate::net::icmp::Options;
 use crate::net::inbox::Queued;
 use crate::net::packet::PacketSocket;
-use crate::net::{cannot_send, udp};
+use crate::net::{self, cannot_send, udp};
 use crate::output::{self, Tone};
 use crate::tool::{Context, Error, Status};
 use crate::wire::heartbeat::{Beat, Kind};
@@ -219,9 +219,8 @@ impl Sender<'_> {
         let from = router.unwrap_or(peer.ip());
         match problem.is_port_unreachable() {
             true => format!(
-                "{from} says 'port unreachable': no monitor listens on {peer}; start it there \
-                 with 'udpping --monitor -p {}'",
-                peer.port()
+                "{from} says 'port unreachable': no monitor listens on {peer}; start it with {}",
+                net::starting_line("udpping --monitor", peer)
             ),
             false => format!("{from} says '{problem}' about heartbeats to {peer}"),
         }

@@ -171,7 +171,7 @@ fn losses_are_told_and_counted() {
     nothing.check(json!({ "received": 0, "loss_percent": 100.0, "min_ms": null }));
     let verdict = nothing.statistics()["verdict"].as_str().unwrap_or_default();
     let expected = "no answer at all: UDP does not tell whether the server, the requests or the \
-                    replies are missing; if it is not running, start it there with 'udpping \
+                    replies are missing; if it is not running, start it with 'udpping \
                     --server -p ...'";
     assert!(matches(expected, verdict), "{verdict}");
     assert_eq!(nothing.ran.status, 1);
