@@ -13,6 +13,7 @@ mod route;
 mod secrets;
 mod sending;
 mod server;
+mod several;
 mod sink;
 mod splits;
 mod stopping;

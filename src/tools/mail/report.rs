@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::dialogue::outcome::{Fate, Refusal, Stage};
 use super::dialogue::transcript::{Direction, Line};
+use crate::duration;
 use crate::net::tls::client::Session;
 use crate::output::{self, Printable, Tone};
 use crate::wire::smtp::Address;
@@ -47,9 +48,16 @@ pub(super) enum Event {
         stage: Option<&'static str>,
         words: String,
     },
+    /// Some are refused for now.
+    Again {
+        recipients: usize,
+        seconds: f64,
+    },
     Sent {
         server: String,
-        message_id: String,
+        messages: usize,
+        /// Where it is one.
+        message_id: Option<String>,
         queue_id: Option<String>,
         accepted: usize,
         refused: usize,
@@ -193,8 +201,20 @@ impl fmt::Display for Event {
                     words => write!(f, ": {words}"),
                 }
             }
+            Event::Again {
+                recipients,
+                seconds,
+            } => {
+                let whom = match recipients {
+                    1 => "one recipient".to_owned(),
+                    many => format!("{many} recipients"),
+                };
+                let after = duration::human(Duration::from_secs_f64(*seconds));
+                write!(f, "once more for {whom} in {after}")
+            }
             Event::Sent {
                 server,
+                messages,
                 queue_id,
                 accepted,
                 refused,
@@ -211,10 +231,11 @@ impl fmt::Display for Event {
                     (_, Some(id)) => write!(f, "accepted by {server} as {id}")?,
                     (_, None) => write!(f, "accepted by {server}")?,
                 }
-                write!(
-                    f,
-                    " in {round_trips} round trips, {ms:.0} ms: {accepted} accepted"
-                )?;
+                write!(f, " in {round_trips} round trips, {ms:.0} ms: ")?;
+                if *messages > 1 {
+                    write!(f, "{messages} messages, ")?;
+                }
+                write!(f, "{accepted} accepted")?;
                 if *refused > 0 {
                     write!(f, ", {refused} refused")?;
                 }
@@ -248,7 +269,7 @@ impl output::Event for Event {
                 unknown: 0,
                 ..
             } => Tone::Good,
-            Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
+            Event::Again { .. } | Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
         }
     }
 }

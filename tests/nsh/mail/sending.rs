@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::server::{BYE, ENVELOPE, HELLO, LETTER, check, tell, tell_in};
 use crate::support::{Running, matches, place, unused_port};
 
+const OWN_ADDRESS: &str = "127.0.0.91";
+
 #[test]
 fn a_message_is_accepted() {
     let told = tell(
@@ -344,8 +346,8 @@ fn an_interrupt_obeys_the_three_ends() {
 
 #[test]
 fn nobody_is_there() {
-    let port = unused_port("127.0.0.1");
-    let line = format!("mail --server 127.0.0.1:{port} --tls none {LETTER}");
+    let port = unused_port(OWN_ADDRESS);
+    let line = format!("mail --server {OWN_ADDRESS}:{port} --tls none {LETTER}");
     let ran = place().run(&["-c", &line]);
     let pattern = "nothing was sent (connect, for now): connection refused by ...; 'mail --sink -p ...' starts ...\n";
     assert!(matches(pattern, &ran.stdout) && ran.status == 41, "{ran:?}");
@@ -555,8 +557,9 @@ fn the_transcript() {
 /// What cannot be written is told before a server is bothered.
 #[test]
 fn a_transcript_that_cannot_be_written() {
-    let port = unused_port("127.0.0.1");
-    let line = format!("mail --server 127.0.0.1:{port} --tls none {LETTER} --transcript no/folder");
+    let port = unused_port(OWN_ADDRESS);
+    let line =
+        format!("mail --server {OWN_ADDRESS}:{port} --tls none {LETTER} --transcript no/folder");
     let ran = place().run(&["-c", &line]);
     let pattern = "...mail: cannot write no/folder: No such file or directory\n";
     assert!(matches(pattern, &ran.stderr) && ran.status == 2, "{ran:?}");
