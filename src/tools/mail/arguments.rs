@@ -93,6 +93,9 @@ pub(super) struct Arguments {
     /// The text from a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "body"])]
     pub(super) body_file: Option<PathBuf>,
+    /// Write the text with $VISUAL or $EDITOR; --body and --body-file are where it begins
+    #[arg(long, conflicts_with_all = ["sink", "route"])]
+    pub(super) edit: bool,
     /// The same as HTML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
     pub(super) html: Option<PathBuf>,
