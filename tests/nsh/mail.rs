@@ -3,6 +3,7 @@
 mod arguments;
 mod authentication;
 mod client;
+mod drafts;
 mod hostile;
 mod lab;
 mod limits;

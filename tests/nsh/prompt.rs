@@ -132,7 +132,7 @@ impl Terminal {
 
     /// Waits for a text that may have left the screen again.
     #[track_caller]
-    fn see_gone(&self, text: &str) {
+    pub fn see_gone(&self, text: &str) {
         assert!(self.comes(text, PATIENCE), "waited for {text:?}");
     }
 

@@ -82,6 +82,9 @@ pub(super) struct Arguments {
     /// Who gets it, and nobody sees that
     #[arg(long, value_name = "MAILBOXES", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
     pub(super) bcc: Vec<String>,
+    /// Send this message as it is, such as one that was kept, to those it names unless --to does
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "route", "cc", "bcc", "to_file", "subject", "body", "body_file", "edit", "html", "attach"])]
+    pub(super) message: Option<PathBuf>,
     /// A message of its own for each line of mailboxes in this file, all over one connection
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "to", "cc", "bcc"])]
     pub(super) to_file: Vec<PathBuf>,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::addressees;
 use super::arguments::Arguments;
+use super::finished;
 use super::message::address::Mailbox;
 use super::message::{Attachment, Message};
 use crate::clock;
@@ -31,6 +32,8 @@ pub(super) struct Letter {
     pub(super) recipients: Vec<Address>,
     pub(super) octets: Vec<u8>,
     pub(super) message_id: String,
+    /// Its text is nowhere else.
+    pub(super) is_typed: bool,
 }
 
 /// What is about to be sent, where somebody was asked for parts of it.
@@ -72,6 +75,15 @@ pub(super) fn compose(
     context: &Context,
     arguments: &Arguments,
 ) -> Result<Option<Vec<Letter>>, Error> {
+    if let Some(file) = &arguments.message {
+        let from = arguments.from.as_deref().map(|from| {
+            let parsed = Mailbox::parse(from).map_err(|error| wrong("--from", from, error));
+            parsed.map(|mailbox| mailbox.address)
+        });
+        let to = mailboxes("--to", &arguments.to)?;
+        let letter = finished::read(file, from.transpose()?, &to)?;
+        return Ok(Some(vec![letter]));
+    }
     let mut is_asked = false;
     let from = match &arguments.from {
         Some(from) => Mailbox::parse(from).map_err(|error| wrong("--from", from, error))?,
@@ -102,12 +114,14 @@ pub(super) fn compose(
             })?
         }
     };
+    let mut is_typed = arguments.edit;
     let text = match (&arguments.body, &arguments.body_file) {
         (Some(body), _) => body.clone(),
         (None, Some(file)) => text_of(file)?,
         (None, None) if arguments.edit => String::new(),
         (None, None) => {
             is_asked = true;
+            is_typed = std::io::stdin().is_terminal();
             body(context)?
         }
     };
@@ -138,7 +152,7 @@ pub(super) fn compose(
     let first = lists.is_empty().then(|| message.to.clone());
     for to in first.into_iter().chain(lists) {
         message.to = to;
-        let letter = write(&mut message, &bcc)?;
+        let letter = write(&mut message, &bcc, is_typed)?;
         octets_left = octets_left
             .checked_sub(letter.octets.len())
             .ok_or_else(|| {
@@ -153,7 +167,7 @@ pub(super) fn compose(
     Ok(Some(letters))
 }
 
-fn write(message: &mut Message, bcc: &[Mailbox]) -> Result<Letter, Error> {
+fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Letter, Error> {
     message.random = u128::from(random()) << 64 | u128::from(random());
     let mut recipients: Vec<Address> = Vec::new();
     for mailbox in message.to.iter().chain(&message.cc).chain(bcc) {
@@ -168,6 +182,7 @@ fn write(message: &mut Message, bcc: &[Mailbox]) -> Result<Letter, Error> {
             .emit()
             .map_err(|error| Error::Usage(error.to_string()))?,
         message_id: message.message_id(),
+        is_typed,
     })
 }
 
@@ -286,7 +301,7 @@ fn attachment(file: &Path) -> Result<Attachment, Error> {
     })
 }
 
-fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
     let shown = file.display();
     let cannot =
         |error: std::io::Error| Error::Usage(format!("cannot read {shown}: {}", cause::of(&error)));

@@ -15,6 +15,7 @@ mod dialogue;
 mod direct;
 mod drafts;
 mod exchangers;
+mod finished;
 mod message;
 mod netrc;
 mod outbox;

@@ -86,11 +86,11 @@ impl Outbox<'_> {
         let (way, started) = (&self.way, clock::now());
         let mut line = match way.connect(self.tls == Tls::Implicit)? {
             Ok(line) => line,
-            Err(failure) => return Ok(self.in_vain(letters, failure)),
+            Err(failure) => return self.in_vain(letters, failure),
         };
         let outcome = match self.talk(&mut line, letters, record)? {
             Ok(outcome) => outcome,
-            Err(failure) => return Ok(self.in_vain(letters, failure)),
+            Err(failure) => return self.in_vain(letters, failure),
         };
         if let Some(broken) = &line.broken {
             let reason = broken.to_string();
@@ -161,7 +161,7 @@ impl Outbox<'_> {
     }
 
     /// Nothing was sent to anybody.
-    fn in_vain(&self, letters: &[Letter], failure: Failure) -> Fates {
+    fn in_vain(&self, letters: &[Letter], failure: Failure) -> Result<Fates, Error> {
         let Failure {
             stage,
             is_temporary,
@@ -171,10 +171,12 @@ impl Outbox<'_> {
         self.way.context.out.emit(&failed);
         let refusal = Refusal::unreachable(stage, is_temporary, reason);
         let fate = |address: &Address| (address.clone(), Fate::Refused(refusal.clone()));
-        let fates = letters
+        let fates: Fates = letters
             .iter()
-            .map(|letter| letter.recipients.iter().map(fate).collect());
-        fates.collect()
+            .map(|letter| letter.recipients.iter().map(fate).collect())
+            .collect();
+        keep(self.way.context, letters, &fates)?;
+        Ok(fates)
     }
 
     fn warn_of_binding(&self, line: &Line, outcome: &Outcome) {
@@ -233,11 +235,22 @@ pub(super) fn tell(
             ms: report::ms(took),
         });
     }
-    for (letter, fates) in letters.iter().zip(&outcome.messages) {
-        if fates.iter().any(|(_, fate)| is_unknown(fate)) {
-            let file = drafts::keep(letter)?;
+    keep(context, letters, &outcome.messages)
+}
+
+/// Those of which nobody knows, and what somebody has typed in vain.
+fn keep(
+    context: &Context,
+    letters: &[Letter],
+    fates: &[Vec<(Address, Fate)>],
+) -> Result<(), Error> {
+    for (letter, fates) in letters.iter().zip(fates) {
+        let may_have_arrived = fates.iter().any(|(_, fate)| is_unknown(fate));
+        let is_lost = |(_, fate): &(Address, Fate)| matches!(fate, Fate::Refused(_));
+        if may_have_arrived || letter.is_typed && fates.iter().all(is_lost) {
             context.out.emit(&Event::Kept {
-                file: file.display().to_string(),
+                file: drafts::keep(letter)?.display().to_string(),
+                may_have_arrived,
             });
         }
     }

@@ -32,9 +32,7 @@ pub(super) enum Event {
         days_left: i64,
     },
     /// For everybody on the way to read.
-    InClear {
-        reason: String,
-    },
+    InClear { reason: String },
     /// Nothing can be sent.
     Failed {
         stage: &'static str,
@@ -49,10 +47,7 @@ pub(super) enum Event {
         words: String,
     },
     /// Some are refused for now.
-    Again {
-        recipients: usize,
-        seconds: f64,
-    },
+    Again { recipients: usize, seconds: f64 },
     Sent {
         server: String,
         messages: usize,
@@ -68,6 +63,7 @@ pub(super) enum Event {
     },
     Kept {
         file: String,
+        may_have_arrived: bool,
     },
 }
 
@@ -244,10 +240,16 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
-            Event::Kept { file } => write!(
-                f,
-                "the message is kept in {file}; sending it again may deliver it twice"
-            ),
+            Event::Kept {
+                file,
+                may_have_arrived,
+            } => {
+                write!(f, "the message is kept in {file}; ")?;
+                match may_have_arrived {
+                    true => write!(f, "sending it again (--message) may deliver it twice"),
+                    false => write!(f, "--message sends it again"),
+                }
+            }
         }
     }
 }
