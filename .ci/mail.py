@@ -111,6 +111,8 @@ def submission():
     line = f"--server {STARTTLS} {CA} {USER} {BOB}"
     Ran("the strongest mechanism", line, status=0, sent__mechanism=[MECHANISMS[0]]).delivered()
     Ran("no password in clear", f"--server {IN_CLEAR} {USER} {BOB}", status=55, recipient__stage=["auth"])
+    line = f"--server {STARTTLS} {CA} {BOB} --client-cert {servers}/client.crt --client-key {servers}/client.key"
+    Ran("a client certificate", line, status=0, sent__mechanism=[None]).delivered()
     Ran("no user where one is needed", f"--server {IMPLICIT} {CA} {BOB}", status=57, recipient__stage=["rcpt"])
 
 
@@ -169,6 +171,7 @@ TEXTS = {
     "long lines": "x" * 5000 + "\n" + "word " * 700 + "\n",
     "8 bits": "Grüße, 你好, \N{CRAB}\n" * 50,
     "spaces at ends": "one \ntwo\t\n  three  \n",
+    "all line ends": "one\rtwo\r\n.\r\n\r.\rthree\n",
     "what looks like header fields": "From here\nSubject: none\n\n--\nbye\n",
     "no text": "",
 }
@@ -185,9 +188,10 @@ def contents():
     for way, server in ("BDAT", EXCHANGER), ("DATA", OLD):
         line = f"--server {server} --from '{AUTHOR}' --to bob@lab.test --subject '{SUBJECT}' --body-file body.txt"
         for what, body in TEXTS.items():
-            (place / "body.txt").write_text(body)
+            (place / "body.txt").write_bytes(body.encode())
             ran = Ran(f"{way}: {what}", line, status=0)
             message = ran.delivered()
+            body = body.replace("\r\n", "\n").replace("\r", "\n")
             ran.expect([AUTHOR, SUBJECT, body], [message["From"], message["Subject"], text(message)])
         (place / "body.txt").write_text(TEXTS["8 bits"])
         line += f" --html page.html --attach random.bin --attach '{NOTES}'"
@@ -226,6 +230,10 @@ def exchangers():
     Ran("a null MX", f"{mx} bob@null.{lab}", status=50, connected__address=[])
     Ran("no MX", f"{mx} bob@implicit.{lab}", status=0, exchangers__implicit=[True]).delivered()
     Ran("an alias", f"{mx} bob@alias.{lab}", status=0, exchangers__implicit=[False]).delivered()
+    Ran("an exchanger that is an alias", f"{mx} bob@odd.{lab}", status=0, exchangers__implicit=[False]).delivered()
+    ran = Ran("an answer that needs TCP", f"{mx} bob@crowded.{lab}", status=0, passed__stage=[])
+    ran.expect(10, len(ran.all("exchangers", "exchangers")[0]))
+    ran.delivered()
     Ran("no address", f"{mx} bob@nothing.{lab}", status=50)
     Ran("no such domain", f"{mx} bob@nowhere.{lab}", status=50)
     Ran("a recipient refused", f"{mx} denied@fallback.{lab}", status=57, passed__stage=["connect"])
@@ -266,9 +274,17 @@ def several():
         line = f"--server {server} {ANN} --to-file class"
         ran = Ran(f"{way}: a message to each over one connection", line, status=3, sent__accepted=[150])
         ran.expect(1, len(ran.all("connected", "address")))
-    line = f"--server {EXCHANGER} {ANN} --to bob@lab.test,later@lab.test,denied@lab.test --retry 2 --retry-after 1ms"
-    ran = Ran("another attempt", line, status=3, sent__accepted=[1, 0, 0], again__recipients=[1, 1])
-    ran.delivered()
+    (place / "strangers").write_text("denied@lab.test\n" * 20)
+    for server in EXCHANGER, OLD:
+        line = f"--server {server} {ANN} --retry 2 --retry-after 1ms"
+        some = "--to bob@lab.test,later@lab.test,denied@lab.test"
+        Ran("another attempt for one", f"{line} {some}", status=3, sent__accepted=[1, 0, 0], again__recipients=[1, 1])
+        some = ",".join(f"bob+{number}@lab.test" for number in range(250))
+        Ran("more recipients than the server takes", f"{line} --to {some}", status=0, sent__accepted=[100, 100, 50])
+        # Postfix closes the connection with 421 after so many errors.
+        ran = Ran("a server that has enough", f"{line} --to-file strangers --to-file class", status=3)
+        results = ran.all("recipient", "result")
+        ran.expect([150, 70, True], [results.count("accepted"), results.count("refused"), "later" in results])
 
 
 def once():
