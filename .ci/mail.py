@@ -221,8 +221,9 @@ def extensions():
 
 
 def exchangers():
-    mx, lab = f"--mx {DNS} {CA} {ANN} --to", "lab.test"
-    Ran("an exchanger", f"{mx} bob@plain.{lab}", status=0, certificate__verdict=["not_trusted"]).delivered()
+    mx, lab = f"--mx {DNS} {ANN} --to", "lab.test"
+    Ran("an exchanger", f"{mx} bob@plain.{lab} {CA}", status=0, certificate__verdict=["trusted"]).delivered()
+    Ran("a stranger", f"{mx} bob@plain.{lab}", status=0, certificate__verdict=["not_trusted"]).delivered()
     Ran("one without TLS", f"{mx} bob@in-clear.{lab}", status=0, certificate__verdict=["no_tls"]).delivered()
     Ran("one that refuses connections", f"{mx} bob@fallback.{lab}", status=0, passed__stage=["connect"]).delivered()
     Ran("one that is busy", f"{mx} bob@patient.{lab}", status=0, passed__stage=["greeting"]).delivered()
