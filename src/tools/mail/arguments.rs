@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["sink", "server", "tls", "user", "pin", "insecure"])]
     pub(super) mx: bool,
     /// Send nothing, and ask all exchangers of somebody's domain how far a message would come
-    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::EmailAddress, conflicts_with_all = ["sink", "server", "mx", "to", "cc", "bcc", "to_file", "tls", "user", "pin", "insecure", "stop_after"])]
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::EmailAddress, conflicts_with_all = ["sink", "server", "mx", "to", "cc", "bcc", "to_file", "subject", "body", "body_file", "html", "attach", "tls", "user", "pin", "insecure", "notify", "ret", "envid", "stop_after", "dry_run", "transcript"])]
     pub(super) route: Option<String>,
     /// Ask this name server, with its port if that is not 53 [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname, conflicts_with_all = ["sink", "server"])]
@@ -93,6 +93,9 @@ pub(super) struct Arguments {
     /// The text from a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "body"])]
     pub(super) body_file: Option<PathBuf>,
+    /// Write the text with $VISUAL or $EDITOR; --body and --body-file are where it begins
+    #[arg(long, conflicts_with_all = ["sink", "route"])]
+    pub(super) edit: bool,
     /// The same as HTML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
     pub(super) html: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -105,10 +105,18 @@ pub(super) fn compose(
     let text = match (&arguments.body, &arguments.body_file) {
         (Some(body), _) => body.clone(),
         (None, Some(file)) => text_of(file)?,
+        (None, None) if arguments.edit => String::new(),
         (None, None) => {
             is_asked = true;
             body(context)?
         }
+    };
+    let text = match arguments.edit {
+        true => {
+            is_asked = true;
+            edited(context, &text)?
+        }
+        false => text,
     };
     let mut message = Message {
         from,
@@ -220,6 +228,38 @@ fn body(context: &Context) -> Result<String, Error> {
     Err(Error::Usage(format!(
         "more than {LINES_MAX} lines; give --body-file"
     )))
+}
+
+/// As the person leaves it. What cannot be used is kept.
+fn edited(context: &Context, text: &str) -> Result<String, Error> {
+    let cannot = |error: std::io::Error| {
+        Error::Unavailable(format!("cannot keep the text: {}", cause::of(&error)))
+    };
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder
+        .prefix("nsh-")
+        .suffix(".txt")
+        .tempfile()
+        .map_err(cannot)?;
+    file.write_all(text.as_bytes()).map_err(cannot)?;
+    let edited = context
+        .input
+        .edit(&context.cancel, file.path(), "give --body or --body-file")
+        .and_then(|()| text_of(file.path()));
+    match edited {
+        Ok(text) if text.trim().is_empty() => Err(Error::Usage(
+            "the text is empty; nothing is sent".to_owned(),
+        )),
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let is_written = std::fs::metadata(file.path()).is_ok_and(|written| written.len() > 0);
+            if is_written && let Ok((_, path)) = file.keep() {
+                let text = format!("mail: the text is kept in {}", path.display());
+                context.out.warn(text);
+            }
+            Err(error)
+        }
+    }
 }
 
 fn mailboxes(option: &str, given: &[String]) -> Result<Vec<Mailbox>, Error> {

@@ -554,6 +554,13 @@ fn the_transcript() {
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
 
+#[test]
+fn an_editor_needs_a_terminal() {
+    let ran = place().run(&["-c", &format!("mail {LETTER} --edit --dry-run")]);
+    let told = "...mail: an editor needs a terminal; give --body or --body-file\n";
+    assert!(matches(told, &ran.stderr) && ran.status == 69, "{ran:?}");
+}
+
 /// What cannot be written is told before a server is bothered.
 #[test]
 fn a_transcript_that_cannot_be_written() {
