@@ -162,9 +162,10 @@ impl fmt::Display for Event {
                 days_left,
             } => {
                 let names = names.join(", ");
+                let days = if *days_left == 1 { "day" } else { "days" };
                 write!(
                     f,
-                    "{version}, {suite}, certificate of {names}, {days_left} days left"
+                    "{version}, {suite}, certificate of {names}, {days_left} {days} left"
                 )
             }
             Event::InClear { reason } => write!(f, "it went in clear: {reason}"),
