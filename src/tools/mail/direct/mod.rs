@@ -17,9 +17,9 @@ use super::destination::Destination;
 use super::dialogue::outcome::{Fate, Outcome, Reason, Refusal, Stage, exit_status};
 use super::dialogue::plan::{Job, Message};
 use super::exchangers;
+use super::outbox::tell;
 use super::recorder::recorder;
 use super::report;
-use super::send::tell;
 use crate::cancel::Cancelled;
 use crate::clock;
 use crate::net;
@@ -247,7 +247,7 @@ impl Delivery<'_> {
         let server = format!("{exchanger} [{}]:{}", address.ip(), address.port());
         tell(
             context,
-            self.letter,
+            std::slice::from_ref(self.letter),
             &outcome,
             server,
             clock::now() - started,
