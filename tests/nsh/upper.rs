@@ -198,7 +198,7 @@ fn the_client_explains_what_is_missing() {
     let ran = ask("");
     let stderr = format!(
         "upper: connection refused by 127.0.0.89:{port}: nothing is listening there; start it \
-         with 'upper --server -p {port}'\n"
+         with 'upper --server -b 127.0.0.89 -p {port}'\n"
     );
     assert_eq!((ran.stderr, ran.status), (stderr, 69));
     let ran = ask("--udp");

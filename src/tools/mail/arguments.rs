@@ -130,7 +130,7 @@ pub(super) struct Arguments {
     /// The first line of this file is the password
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "user")]
     pub(super) password_file: Option<PathBuf>,
-    /// The first line that this command prints is the password
+    /// The first line that this command prints is the password; it has no terminal to ask at
     #[arg(
         long,
         value_name = "COMMAND",
