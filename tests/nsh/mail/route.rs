@@ -71,6 +71,7 @@ fn every_address_of_every_exchanger_is_asked() {
         "EHLO here.test",
         "MAIL FROM:<ann@here.test>",
         "RCPT TO:<bob@lab.test>",
+        "RSET",
         "QUIT",
     ];
     assert_eq!(grey.seen(), envelope);
