@@ -30,7 +30,7 @@ pub(crate) enum Note {
 
 impl Addresses {
     /// By what is found when its AAAA and A records are asked for. The first is tried first.
-    pub(crate) fn of(exchanger: &Name, lookups: [&Outcome; 2]) -> Result<Addresses, Error> {
+    pub(crate) fn of(exchanger: &Name, lookups: &[Outcome]) -> Result<Addresses, Error> {
         let name = || exchanger.clone();
         // Nobody finds such a name. Postfix takes it for what was meant, and nsh delivers where
         // others do.
@@ -41,11 +41,11 @@ impl Addresses {
                 notes: Vec::new(),
             });
         }
-        let found: Vec<&Found> = lookups.into_iter().filter_map(Outcome::found).collect();
+        let found: Vec<&Found> = lookups.iter().filter_map(Outcome::found).collect();
         let data = found.iter().flat_map(|found| &found.data);
         let all: Vec<IpAddr> = data.filter_map(address).collect();
         if all.is_empty() {
-            return Err(match lookups.into_iter().find_map(Outcome::failure) {
+            return Err(match lookups.iter().find_map(Outcome::failure) {
                 Some(failure) => Error::Temporary {
                     name: name(),
                     failure,
@@ -163,7 +163,7 @@ mod tests {
 
     /// The addresses of an exchanger, and what is noted.
     fn addresses(exchanger: &str, lookups: [Outcome; 2]) -> Result<[Vec<String>; 2], Error> {
-        let addresses = Addresses::of(&name(exchanger), lookups.each_ref())?;
+        let addresses = Addresses::of(&name(exchanger), &lookups)?;
         let list = addresses.list.iter().map(ToString::to_string);
         let notes = addresses.notes.iter().map(ToString::to_string);
         Ok([list.collect(), notes.collect()])
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn all_that_is_found_must_be_authentic() {
         let is_authentic = |lookups: [&Outcome; 2]| {
-            let addresses = Addresses::of(&name("mx"), lookups);
+            let addresses = Addresses::of(&name("mx"), &lookups.map(Clone::clone));
             addresses.expect("addresses").is_authentic
         };
         let authentic = found("mx", &["::1"]);

@@ -21,6 +21,7 @@ mod report;
 mod route;
 mod sasl;
 mod send;
+mod side_by_side;
 mod sink;
 
 use std::time::Duration;

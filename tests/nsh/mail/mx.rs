@@ -188,6 +188,24 @@ fn what_is_settled_is_not_asked_again() {
     assert_eq!(untouched.seen(), [""; 0]);
 }
 
+/// A name server that answers neither question about a name before it has heard both.
+#[test]
+fn both_families_are_asked_for_at_the_same_time() {
+    let world = World::new(11);
+    let dns = Dns::in_pairs(&world.zone(
+        "lab.test MX 10 mx.lab.test
+        mx.lab.test A 2
+        half.test MX 10 mx.half.test
+        mx.half.test A 2
+        mx.half.test SERVFAIL AAAA",
+    ));
+    let _exchanger = world.exchanger(2, &[]);
+    for domain in ["lab.test", "half.test"] {
+        let (_, ran) = world.send(&dns, &format!("bob@{domain}"), "");
+        assert_eq!(ran.status, 0, "{ran:?}");
+    }
+}
+
 #[test]
 fn domains_without_exchangers() {
     let world = World::new(4);

@@ -11,6 +11,7 @@ use super::super::arguments::Arguments;
 use super::super::courier::SMTP_PORT;
 use super::super::dane::{self, Policy};
 use super::super::exchangers::{Error, Exchanger, Exchangers};
+use super::super::side_by_side::side_by_side;
 use crate::cancel::{Cancel, Cancelled};
 use crate::net::dns::Resolver;
 use crate::net::dns::outcome::Outcome;
@@ -70,9 +71,12 @@ impl<'a> Directory<'a> {
         is_authentic: bool,
     ) -> Result<Result<Host, Error>, Cancelled> {
         let name = &exchanger.name;
-        let lookups = [Kind::Aaaa, Kind::A].map(|kind| self.lookup(name, kind));
-        let [v6, v4] = lookups;
-        let addresses = match Addresses::of(name, [&v6?, &v4?]) {
+        // A server that is slow with one family does not hold up the other for longer than for
+        // itself.
+        let kinds = [Kind::Aaaa, Kind::A];
+        let lookups = side_by_side(&kinds, |kind| self.lookup(name, *kind));
+        let lookups: Vec<Outcome> = lookups.into_iter().collect::<Result<_, _>>()?;
+        let addresses = match Addresses::of(name, &lookups) {
             Ok(addresses) => addresses,
             Err(error) => return Ok(Err(error)),
         };

@@ -3,7 +3,6 @@
 
 mod event;
 
-use std::thread;
 use std::time::Duration;
 
 use self::event::{Event, Probe};
@@ -20,6 +19,7 @@ use super::direct::directory::{Directory, Host};
 use super::exchangers::{self, Exchanger};
 use super::message::address::Mailbox;
 use super::report;
+use super::side_by_side::side_by_side;
 use crate::clock;
 use crate::tool::{Context, Error, Status};
 use crate::wire::smtp::Address;
@@ -86,13 +86,7 @@ pub(super) fn run(
     };
     let targets: Vec<(&Candidate, Target)> = candidates.iter().flat_map(targets).collect();
     for together in targets.chunks(PROBES_MAX) {
-        let found: Vec<Result<Found, Error>> = thread::scope(|scope| {
-            let probe = |(_, target): &_| probe(&errand, target, job);
-            let begin = |pair| scope.spawn(move || probe(pair));
-            let running: Vec<_> = together.iter().map(begin).collect();
-            let end = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
-            running.into_iter().map(end).map(finished).collect()
-        });
+        let found = side_by_side(together, |(_, target)| probe(&errand, target, job));
         for ((candidate, target), found) in together.iter().zip(found) {
             let found = found?;
             let fate = found.fate(target.policy);
@@ -158,12 +152,7 @@ fn candidates(
         let host = directory.host(exchanger, plan.is_authentic);
         (host, mx_time + (clock::now() - started))
     };
-    let hosts: Vec<_> = thread::scope(|scope| {
-        let begin = |exchanger| scope.spawn(move || look(exchanger));
-        let running: Vec<_> = plan.list.iter().map(begin).collect();
-        let end = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
-        running.into_iter().map(end).map(finished).collect()
-    });
+    let hosts = side_by_side(&plan.list, look);
     let mut notes: Vec<String> = plan.notes.iter().map(ToString::to_string).collect();
     let mut candidates = Vec::new();
     let mut errors = Vec::new();
@@ -198,11 +187,6 @@ fn candidates(
         true => Ok(Err(exchangers::Error::of_all(domain, errors))),
         false => Ok(Ok(candidates)),
     }
-}
-
-/// A panic is passed on, so that it ends the job as one of its own.
-fn finished<T>(joined: thread::Result<T>) -> T {
-    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_>)> {
