@@ -36,8 +36,11 @@ pub(crate) struct Directory<'a> {
 pub(crate) struct Host {
     /// Not empty.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// How many there are beside those.
+    pub(crate) left_out: usize,
     pub(crate) policy: Policy,
-    pub(crate) notes: Vec<String>,
+    /// What the administrator should know; it does not stop the mail.
+    pub(crate) note: Option<String>,
 }
 
 impl<'a> Directory<'a> {
@@ -71,12 +74,7 @@ impl<'a> Directory<'a> {
         is_authentic: bool,
     ) -> Result<Result<Host, Error>, Cancelled> {
         let name = &exchanger.name;
-        // A server that is slow with one family does not hold up the other for longer than for
-        // itself.
-        let kinds = [Kind::Aaaa, Kind::A];
-        let lookups = side_by_side(&kinds, |kind| self.lookup(name, *kind));
-        let lookups: Vec<Outcome> = lookups.into_iter().collect::<Result<_, _>>()?;
-        let addresses = match Addresses::of(name, &lookups) {
+        let addresses = match self.addresses(name)? {
             Ok(addresses) => addresses,
             Err(error) => return Ok(Err(error)),
         };
@@ -90,22 +88,48 @@ impl<'a> Directory<'a> {
         let list = addresses.list.iter();
         Ok(Ok(Host {
             addresses: list.map(|ip| SocketAddr::new(*ip, self.port)).collect(),
+            left_out: addresses.left_out,
             policy,
-            notes: addresses.notes.iter().map(ToString::to_string).collect(),
+            note: note(name, &addresses),
         }))
+    }
+
+    /// Both families are asked for at the same time, so that a server that is slow with one does
+    /// not hold up the other for longer than for itself.
+    fn addresses(&self, name: &Name) -> Result<Result<Addresses, Error>, Cancelled> {
+        if let Some(addresses) = Addresses::in_place_of_name(name) {
+            return Ok(Ok(addresses));
+        }
+        let kinds = [Kind::Aaaa, Kind::A];
+        let lookups = side_by_side(&kinds, |kind| self.lookup(name, *kind));
+        let lookups: Vec<Outcome> = lookups.into_iter().collect::<Result<_, _>>()?;
+        Ok(Addresses::of(name, &lookups))
     }
 
     pub(crate) fn literal(&self, address: std::net::IpAddr) -> Host {
         Host {
             addresses: vec![SocketAddr::new(address, self.port)],
+            left_out: 0,
             policy: Policy::None,
-            notes: Vec::new(),
+            note: None,
         }
     }
 
     fn lookup(&self, name: &Name, kind: Kind) -> Result<Outcome, Cancelled> {
         let deadline = clock::now() + self.timeout;
         self.resolver.lookup(name, kind, self.cancel, deadline)
+    }
+}
+
+fn note(exchanger: &Name, addresses: &Addresses) -> Option<String> {
+    match &addresses.alias_of {
+        Some(name) => Some(format!(
+            "the exchanger {exchanger} is an alias of {name}, which RFC 2181 forbids"
+        )),
+        None if Addresses::in_place_of_name(exchanger).is_some() => Some(format!(
+            "the MX record has the address {exchanger} where RFC 5321 wants a name"
+        )),
+        None => None,
     }
 }
 
