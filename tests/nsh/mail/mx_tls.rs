@@ -53,18 +53,20 @@ fn tls_is_taken_as_it_comes() {
     check("clear.test", "", "no_tls", false);
 }
 
+/// The SHA-256 of the certificate.
+fn digest(world: &World) -> String {
+    let pem = world.place.read("cert.pem");
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let digest = Sha256::digest(STANDARD.decode(base64).expect("PEM"));
+    digest.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 /// RFC 7672.
 #[test]
 fn dane_decides_whom_to_believe() {
     let world = World::new(7);
     world.place.certify();
-    let pem = world.place.read("cert.pem");
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let der = STANDARD.decode(base64).expect("PEM");
-    let digest: String = Sha256::digest(der)
-        .iter()
-        .map(|o| format!("{o:02x}"))
-        .collect();
+    let digest = digest(&world);
     let other = "00".repeat(32);
     let port = world.port;
     let zone = world.zone(&format!(
@@ -114,4 +116,45 @@ fn dane_decides_whom_to_believe() {
         json!([["not_trusted"]]),
         opportunistic,
     );
+}
+
+/// RFC 7672 section 2.2.2: at the name that an alias leads to, or else at its own.
+#[test]
+fn dane_of_an_exchanger_that_is_an_alias() {
+    let world = World::new(12);
+    world.place.certify();
+    let (digest, other, port) = (digest(&world), "00".repeat(32), world.port);
+    let mut zone = String::new();
+    for (domain, name) in [
+        ("real", "real.host.test"),
+        ("own", "own.host.test"),
+        ("neither", "neither.host.test"),
+        ("signed", "unsigned.host.test"),
+    ] {
+        zone += &format!(
+            "{domain}.test MX 10 mx.{domain}.test
+            mx.{domain}.test CNAME {name}
+            {name} A 2\n"
+        );
+    }
+    zone += &format!(
+        "_{port}._tcp.real.host.test TLSA 3 0 1 {digest}
+        _{port}._tcp.mx.real.test TLSA 3 0 1 {other}
+        _{port}._tcp.mx.own.test TLSA 3 0 1 {digest}
+        _{port}._tcp.unsigned.host.test TLSA 3 0 1 {other}
+        _{port}._tcp.mx.signed.test TLSA 3 0 1 {digest}"
+    );
+    let _sink = secure(&world, 2);
+    let check = |dns: &Dns, domain: &str, verdict: &str| {
+        let (events, ran) = world.send(dns, &format!("bob@{domain}.test"), "");
+        let told = fields(&events, "certificate", &["verdict"]);
+        assert_eq!((told, ran.status), (json!([[verdict]]), 0), "{ran:?}");
+    };
+    let signed = Dns::signed(&world.zone(&zone));
+    check(&signed, "real", "matched");
+    check(&signed, "own", "matched");
+    check(&signed, "neither", "not_trusted");
+    check(&signed, "signed", "matched");
+    let unsigned = Dns::start(&world.zone(&zone));
+    check(&unsigned, "real", "not_trusted");
 }

@@ -24,6 +24,8 @@ pub(crate) struct Target<'a> {
     pub(crate) exchanger: &'a str,
     pub(crate) address: SocketAddr,
     pub(crate) policy: &'a Policy,
+    /// See [`Host::tls_name`](super::directory::Host::tls_name).
+    pub(crate) tls_name: &'a str,
 }
 
 /// What the message is, and how it is told.
@@ -121,7 +123,7 @@ impl Errand<'_> {
         record: &mut Recorder<'_>,
     ) -> Result<(Attempt, Option<Broken>), Error> {
         let host = target.exchanger;
-        let mut options = self.arguments.tls_options(host)?;
+        let mut options = self.arguments.tls_options(target.tls_name)?;
         options.trust.insecure |= protection == Protection::Encrypted;
         let way = Way {
             context: self.context,

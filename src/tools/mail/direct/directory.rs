@@ -1,7 +1,7 @@
 //! What DNS has of the exchangers of a domain.
 //!
-//! Left out: TLSA records under the name that an exchanger is an alias of (RFC 7672
-//! section 2.2.2), since no exchanger should be an alias.
+//! Left out: TLSA records of a domain without MX records that is an alias. They are asked for at
+//! the name it leads to, and not at its own as well (RFC 7672 section 2.2.2).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,6 +39,9 @@ pub(crate) struct Host {
     /// How many there are beside those.
     pub(crate) left_out: usize,
     pub(crate) policy: Policy,
+    /// Told to the server in its handshake, and looked for in its certificate. It is the one that
+    /// has the TLSA records (RFC 7672 section 3.2), or else the exchanger's.
+    pub(crate) tls_name: String,
     /// What the administrator should know; it does not stop the mail.
     pub(crate) note: Option<String>,
 }
@@ -78,18 +81,16 @@ impl<'a> Directory<'a> {
             Ok(addresses) => addresses,
             Err(error) => return Ok(Err(error)),
         };
-        let tlsa_name = dane::tlsa_name(name, self.port);
-        let policy = match tlsa_name {
-            Ok(tlsa_name) if is_authentic && addresses.is_authentic => {
-                Policy::of(&self.lookup(&tlsa_name, Kind::Tlsa)?)
-            }
-            Ok(_) | Err(_) => Policy::None,
+        let (policy, base) = match is_authentic {
+            true => self.policy(name, &addresses)?,
+            false => (Policy::None, name),
         };
         let list = addresses.list.iter();
         Ok(Ok(Host {
             addresses: list.map(|ip| SocketAddr::new(*ip, self.port)).collect(),
             left_out: addresses.left_out,
             policy,
+            tls_name: base.to_string(),
             note: note(name, &addresses),
         }))
     }
@@ -106,11 +107,42 @@ impl<'a> Directory<'a> {
         Ok(Addresses::of(name, &lookups))
     }
 
+    /// With the TLSA base domain (RFC 7672 section 2.2.2): of an alias, the name it leads to comes
+    /// before its own, which counts also when only the alias is signed.
+    fn policy<'n>(
+        &self,
+        exchanger: &'n Name,
+        addresses: &'n Addresses,
+    ) -> Result<(Policy, &'n Name), Cancelled> {
+        let bases = match (&addresses.alias_of, addresses.is_authentic) {
+            (None, false) => vec![],
+            (None, true) => vec![exchanger],
+            (Some(name), true) => vec![name, exchanger],
+            (Some(_), false) => match self.lookup(exchanger, Kind::Cname)? {
+                Outcome::Found(found) if found.is_authentic => vec![exchanger],
+                Outcome::Failed(failure) => return Ok((Policy::Unknown(failure), exchanger)),
+                Outcome::Found(_) | Outcome::NoData { .. } | Outcome::NoSuchName(_) => vec![],
+            },
+        };
+        for base in bases {
+            // A name that is too long for a prefix has no such records.
+            let Ok(tlsa_name) = dane::tlsa_name(base, self.port) else {
+                continue;
+            };
+            match Policy::of(&self.lookup(&tlsa_name, Kind::Tlsa)?) {
+                Policy::None => {}
+                policy => return Ok((policy, base)),
+            }
+        }
+        Ok((Policy::None, exchanger))
+    }
+
     pub(crate) fn literal(&self, address: std::net::IpAddr) -> Host {
         Host {
             addresses: vec![SocketAddr::new(address, self.port)],
             left_out: 0,
             policy: Policy::None,
+            tls_name: address.to_string(),
             note: None,
         }
     }

@@ -11,13 +11,14 @@ use std::time::Duration;
 use self::attempt::{Errand, Target};
 use self::directory::{Directory, Host};
 use self::event::Event;
+use self::refusal::lacks_tls;
 use self::tour::Tour;
 use super::arguments::Arguments;
 use super::compose::Letter;
 use super::courier::Recorder;
 use super::dane::Policy;
 use super::destination::Destination;
-use super::dialogue::outcome::{Fate, Refusal, exit_status};
+use super::dialogue::outcome::{Fate, Outcome, Refusal, exit_status};
 use super::dialogue::plan::{Job, Message};
 use super::exchangers;
 use super::recorder::recorder;
@@ -196,6 +197,7 @@ impl Delivery<'_> {
                 exchanger,
                 address: *address,
                 policy: &host.policy,
+                tls_name: &host.tls_name,
             };
             self.visit(tour, &target, record)?;
         }
@@ -217,46 +219,43 @@ impl Delivery<'_> {
             dsn: self.errand.arguments.dsn(),
         };
         let attempt = self.errand.attempt(target, job, record)?;
-        let (exchanger, address) = (target.exchanger, target.address);
-        let pass = |recipient: Option<&Address>, refusal: &Refusal| {
-            let address = Some(address.to_string());
-            let event = Event::passed(exchanger, address, recipient, refusal);
-            self.errand.tell(&event);
+        let lacks_tls =
+            |outcome: &Outcome| lacks_tls(outcome, attempt.doubt.as_deref(), target.policy);
+        let result = match attempt.result.map_err(Refusal::unreachable) {
+            Ok(outcome) => lacks_tls(&outcome).map_or(Ok(outcome), Err),
+            Err(refusal) => Err(refusal),
         };
-        let doubt = attempt.doubt.as_deref();
-        let answered = attempt.result.map_err(Refusal::unreachable);
-        let protected =
-            answered.and_then(
-                |outcome| match refusal::lacks_tls(&outcome, doubt, target.policy) {
-                    Some(refusal) => Err(refusal),
-                    None => Ok(outcome),
-                },
-            );
-        let mut outcome = match protected {
+        let mut outcome = match result {
             Ok(outcome) => outcome,
             Err(refusal) => {
-                pass(None, &refusal);
+                self.pass(target, None, &refusal);
                 tour.refuse(&refusal);
                 return Ok(());
             }
         };
         let put_off = tour.sort(&mut outcome);
         let is_settled = outcome.messages.iter().flatten().next().is_some();
-        match put_off.as_slice() {
-            [(_, first), others @ ..]
-                if !is_settled && others.iter().all(|(_, refusal)| refusal == first) =>
-            {
-                pass(None, first);
+        let is_same = put_off.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        match put_off.first() {
+            Some((_, refusal)) if is_same && !is_settled => self.pass(target, None, refusal),
+            Some(_) | None => {
+                for (recipient, refusal) in &put_off {
+                    self.pass(target, Some(recipient), refusal);
+                }
             }
-            _ => put_off
-                .iter()
-                .for_each(|(recipient, refusal)| pass(Some(recipient), refusal)),
         }
         if !is_settled {
             return Ok(());
         }
+        let (exchanger, address) = (target.exchanger, target.address);
         let server = format!("{exchanger} [{}]:{}", address.ip(), address.port());
         let took = clock::now() - started;
         tell(self.errand.context, self.letter, &outcome, server, took)
+    }
+
+    fn pass(&self, target: &Target, recipient: Option<&Address>, refusal: &Refusal) {
+        let address = Some(target.address.to_string());
+        let event = Event::passed(target.exchanger, address, recipient, refusal);
+        self.errand.tell(&event);
     }
 }

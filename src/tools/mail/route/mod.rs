@@ -201,6 +201,7 @@ fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_
             exchanger: &candidate.exchanger,
             address: *address,
             policy: &candidate.host.policy,
+            tls_name: &candidate.host.tls_name,
         };
         (candidate, target)
     })
