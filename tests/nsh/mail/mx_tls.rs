@@ -82,6 +82,16 @@ fn dane_decides_whom_to_believe() {
         odd.test MX 10 mx.odd.test
         mx.odd.test A 2
         _{port}._tcp.mx.odd.test TLSA 1 0 1 {digest}
+        root.test MX 10 mx.root.test
+        mx.root.test A 2
+        _{port}._tcp.mx.root.test TLSA 2 0 1 {digest}
+        both.test MX 10 mx.both.test
+        mx.both.test A 2
+        _{port}._tcp.mx.both.test TLSA 2 0 1 {digest}
+        _{port}._tcp.mx.both.test TLSA 3 0 1 {other}
+        bare.test MX 10 mx.bare.test
+        mx.bare.test A 3
+        _{port}._tcp.mx.bare.test TLSA 2 0 1 {digest}
         spoilt.test MX 10 mx.spoilt.test
         mx.spoilt.test A 2
         _{port}._tcp.mx.spoilt.test SERVFAIL
@@ -101,8 +111,13 @@ fn dane_decides_whom_to_believe() {
     check(&signed, "good.test", 0, json!([["matched"]]), dane());
     check(&signed, "bad.test", 42, json!([["mismatched"]]), dane());
     check(&signed, "clear.test", 44, json!([]), dane());
-    let encrypted = json!([["encrypted"]]);
-    check(&signed, "odd.test", 0, json!([["not_trusted"]]), encrypted);
+    // What cannot be compared still demands TLS.
+    let encrypted = || json!([["encrypted"]]);
+    for domain in ["odd.test", "root.test"] {
+        check(&signed, domain, 0, json!([["not_trusted"]]), encrypted());
+    }
+    check(&signed, "bare.test", 44, json!([]), encrypted());
+    check(&signed, "both.test", 42, json!([["mismatched"]]), dane());
     check(&signed, "spoilt.test", 40, json!([]), json!([]));
     let both = json!([["mismatched"], ["matched"]]);
     check(&signed, "two.test", 0, both, json!([["dane"], ["dane"]]));
