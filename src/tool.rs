@@ -120,7 +120,8 @@ impl Context {
             .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(summary));
     }
 
-    /// While it is in the foreground of a terminal, `q` ends the job like Ctrl-C.
+    /// While it is in the foreground of a terminal, `q` ends the job, as is meant: there is no
+    /// interruption.
     pub(crate) fn end_on_q(&self) {
         self.progress.ends_on_q.store(true, Ordering::SeqCst);
         self.progress.ring();

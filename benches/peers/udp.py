@@ -140,9 +140,9 @@ def line(what, program, text):
     print(f"{what:15}{program:22}{text}", flush=True)
 
 
-def goal(what, measured, sign, wanted):
+def goal(what, measured, sign, wanted, decimals=2):
     reached.append(measured >= wanted if sign == "≥" else measured <= wanted)
-    line("", "  goal", f"{measured:10,.2f} {what:34} {sign} {wanted:9,.2f}  "
+    line("", "  goal", f"{measured:10,.{decimals}f} {what:34} {sign} {wanted:9,.{decimals}f}  "
                        f"{'ok' if reached[-1] else 'missed'}")
 
 
@@ -203,14 +203,15 @@ def clock():
         _, told = ping(f"--stamp -q -i 1ms -c {4000 + int(after)} 127.0.0.1:{port}")
         last = the("statistics", told)
         found, ended = last["clock"], datetime.fromisoformat(last["time"]).timestamp()
+        drift = 1e6 if found["drift_ppm"] is None else found["drift_ppm"]
         drifted = float(ppm) * (ended - int(other.text()) / 1e9) / 1e3
         truth = int(offset) / 1e6 + drifted + (3_600_000 if after != "0" else 0)
         apart = abs(found["offset_ms"] - truth) * 1e3
         line("clock", what, f"{found['offset_ms']:.4f} ms ± {found['bound_ms'] * 1e3:.1f} µs, "
-                            f"{found['drift_ppm']} ppm, {found['steps']} steps; "
+                            f"{drift:.3f} ppm, {found['steps']} steps; "
                             f"RTT {last['min_ms']:.3f} to {last['max_ms']:.3f} ms")
         goal("µs beyond the printed bound", apart - found["bound_ms"] * 1e3, "≤", 0)
-        goal("ppm from the true drift", abs((found["drift_ppm"] or 1e6) - float(ppm)), "≤", 0.5)
+        goal("ppm from the true drift", abs(drift - float(ppm)), "≤", 0.5, 3)
         goal("lost", last["lost"], "≤", 0)
         goal("ms of the longest RTT", last["max_ms"], "≤", 1000)
         stop_all()

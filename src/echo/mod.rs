@@ -17,7 +17,6 @@ pub(crate) struct Gate {
     limiter: limit::Limiter,
     spares_loopback: bool,
     notice: loops::Notice,
-    pub(crate) refused: u64,
 }
 
 impl Gate {
@@ -28,7 +27,6 @@ impl Gate {
             limiter: limit::Limiter::new(per_second, per_second.saturating_mul(BURST_SECONDS)),
             spares_loopback,
             notice: loops::Notice::default(),
-            refused: 0,
         }
     }
 
@@ -43,9 +41,8 @@ impl Gate {
         }
     }
 
-    /// Counts it, and says whether it is to be told: with how many were not told before.
+    /// Whether it is to be told, and how many of its kind were not told before.
     pub(crate) fn refuse(&mut self, reason: Reason, now: Instant) -> Option<u64> {
-        self.refused += 1;
         self.notice.tell(reason, now)
     }
 }

@@ -1,5 +1,6 @@
 //! Octets in and out: the system calls.
 
+pub(crate) mod accept;
 pub(crate) mod dial;
 pub(crate) mod dns;
 pub(crate) mod dscp;
@@ -21,7 +22,7 @@ pub(crate) mod tls;
 pub(crate) mod udp;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -186,6 +187,16 @@ pub(crate) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
         None => None,
     };
     Some((host, port)).filter(|(host, _)| !host.is_empty())
+}
+
+/// What starts a server where nobody listens, which is 127.0.0.1 unless it is told otherwise.
+pub(crate) fn starting_line(server: &str, missing: SocketAddr) -> String {
+    let (ip, port) = (missing.ip(), missing.port());
+    match ip {
+        _ if ip == Ipv4Addr::LOCALHOST => format!("'{server} -p {port}'"),
+        _ if ip.is_loopback() => format!("'{server} -b {ip} -p {port}'"),
+        _ => format!("'{server} -b {ip} -p {port}' there"),
+    }
 }
 
 /// By whom a server with this address can be asked.

@@ -16,6 +16,8 @@ use super::packet::{PacketSocket, send_once};
 use super::{Error, cannot_listen};
 use crate::cancel::{Cancel, Wake};
 
+/// Dropped before a question is asked: what a queue holds, and no more of a flood.
+const STALE_MAX: usize = 1024;
 /// The largest payload of a datagram, IPv6's.
 pub(crate) const PAYLOAD_OCTETS_MAX: usize = 65_527;
 
@@ -109,7 +111,11 @@ pub(crate) fn exchange<'b>(
     cancel: &Cancel,
 ) -> Result<&'b [u8], Error> {
     // An answer that came too late for the last question is none to this one.
-    while socket.recv(buffer).is_ok() {}
+    for _ in 0..STALE_MAX {
+        if socket.recv(buffer).is_err() {
+            break;
+        }
+    }
     let cannot = |what: &str, error: io::Error| match error.kind() {
         io::ErrorKind::ConnectionRefused => Error::PortUnreachable(peer),
         _ => Error::System {

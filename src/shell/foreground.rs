@@ -43,6 +43,8 @@ impl Shell {
     fn attend(&mut self, job: &Arc<Job>) -> Result<Status, Error> {
         let desk = Arc::clone(&self.session.desk);
         let mut told_to_stop = false;
+        // By a key that is there for it: that is no interruption.
+        let mut told_by_key = false;
         // Whether keys may still come.
         let mut keys = true;
         job.progress.watch(&desk.bell);
@@ -50,8 +52,11 @@ impl Shell {
             desk.bell.clear();
             if let Some(status) = job.ended() {
                 self.session.leave_to_signal();
-                self.interrupted |= told_to_stop;
-                return Ok(status);
+                self.interrupted |= told_to_stop && !told_by_key;
+                return Ok(match status {
+                    Status::INTERRUPTED if told_by_key => Status::OK,
+                    status => status,
+                });
             }
             // What was told to stop meanwhile is waited for.
             if !told_to_stop && !job.is_foreground() && job.progress.is_ready() {
@@ -101,15 +106,16 @@ impl Shell {
             let stdin = std::io::stdin();
             let mut fds = vec![desk.bell.as_fd()];
             let is_wanted = job.progress.ends_on_q() && job.is_foreground();
-            let is_watched = is_wanted && keys && terminal::is_ours();
+            // What is typed behind the key is for the prompt.
+            let is_watched = is_wanted && !told_to_stop && keys && terminal::is_ours();
             if is_watched {
                 terminal::hold_keys();
                 fds.push(stdin.as_fd());
             }
             let _ = self.context.cancel.wait_any(&fds, PollFlags::POLLIN, None);
             match is_watched.then(terminal::take_key) {
-                Some(Key::Pressed(b'q')) if !told_to_stop => {
-                    told_to_stop = true;
+                Some(Key::Pressed(b'q')) => {
+                    (told_to_stop, told_by_key) = (true, true);
                     job.stop();
                 }
                 Some(Key::Gone) => keys = false,

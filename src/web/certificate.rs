@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use native_tls::{Identity, Protocol, TlsAcceptor, TlsConnector};
+use zeroize::Zeroizing;
 
 use super::credentials;
 use crate::cause;
@@ -27,7 +28,7 @@ pub(crate) fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
 pub(crate) fn pkcs12(context: &Context, file: &Path) -> Result<Identity, Error> {
     let octets = files::read(file).map_err(unusable)?;
     let password = match std::env::var("NSH_TLS_PASSWORD") {
-        Ok(password) => password,
+        Ok(password) => Zeroizing::new(password),
         Err(_) => {
             let prompt = "Password of the PKCS #12 file: ";
             credentials::ask(context, prompt, "set NSH_TLS_PASSWORD")?

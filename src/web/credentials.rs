@@ -1,14 +1,20 @@
 //! A user and a password, RFC 7617: where the password comes from, and whether a client has it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::cause;
 use crate::tool::{Context, Error};
+
+/// More than any password has, of a file that may have no end.
+const FILE_OCTETS_MAX: usize = 64 << 10;
 
 pub(crate) struct Credentials {
     pub(crate) user: String,
@@ -18,9 +24,10 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     pub(crate) fn new(user: &str, password: &str) -> Credentials {
+        let both = Zeroizing::new(format!("{user}:{password}"));
         Credentials {
             user: user.to_owned(),
-            digest: Sha256::digest(format!("{user}:{password}")).into(),
+            digest: Sha256::digest(both.as_bytes()).into(),
         }
     }
 
@@ -46,12 +53,12 @@ pub(crate) fn password(
     file: Option<&Path>,
     variable: &str,
     prompt: &str,
-) -> Result<String, Error> {
+) -> Result<Zeroizing<String>, Error> {
     if let Some(file) = file {
         return first_line(file);
     }
     match std::env::var(variable) {
-        Ok(password) if !password.is_empty() => Ok(password),
+        Ok(password) if !password.is_empty() => Ok(Zeroizing::new(password)),
         _ => {
             let instead = format!("set {variable} or give --password-file");
             ask(context, prompt, &instead)
@@ -59,26 +66,40 @@ pub(crate) fn password(
     }
 }
 
-fn first_line(file: &Path) -> Result<String, Error> {
-    let text = std::fs::read(file).map_err(|error| {
-        let why = cause::of(&error);
-        Error::Usage(format!("cannot read {}: {why}", file.display()))
-    })?;
-    let text = String::from_utf8(text)
-        .map_err(|_| Error::Usage(format!("{} is not UTF-8", file.display())))?;
-    match text.lines().next() {
-        Some(line) if !line.is_empty() => Ok(line.to_owned()),
-        _ => Err(Error::Usage(format!(
+fn first_line(file: &Path) -> Result<Zeroizing<String>, Error> {
+    let cannot = |why: String| Error::Usage(format!("cannot read {}: {why}", file.display()));
+    let mut octets = Zeroizing::new(Vec::with_capacity(FILE_OCTETS_MAX));
+    File::open(file)
+        .and_then(|file| file.take(FILE_OCTETS_MAX as u64).read_to_end(&mut octets))
+        .map_err(|error| cannot(cause::of(&error)))?;
+    let line = octets
+        .split(|octet| *octet == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() == FILE_OCTETS_MAX {
+        return Err(cannot("its first line is too long".to_owned()));
+    }
+    match std::str::from_utf8(line) {
+        Err(_) => Err(Error::Usage(format!("{} is not UTF-8", file.display()))),
+        Ok("") => Err(Error::Usage(format!(
             "{} begins with an empty line",
             file.display()
         ))),
+        Ok(line) => Ok(Zeroizing::new(line.to_owned())),
     }
 }
 
-pub(crate) fn ask(context: &Context, prompt: &str, instead: &str) -> Result<String, Error> {
+pub(crate) fn ask(
+    context: &Context,
+    prompt: &str,
+    instead: &str,
+) -> Result<Zeroizing<String>, Error> {
     let answer = context.input.ask(&context.cancel, prompt, true, instead)?;
-    let given = answer.filter(|answer| !answer.is_empty());
-    given.ok_or_else(|| Error::Usage(format!("no password; {instead}")))
+    match answer.map(Zeroizing::new) {
+        Some(answer) if !answer.is_empty() => Ok(answer),
+        _ => Err(Error::Usage(format!("no password; {instead}"))),
+    }
 }
 
 /// Of `--auth`.

@@ -387,6 +387,15 @@ fn a_live_table_is_refreshed_in_place_left_behind_and_ended_with_q() {
     see(&format!(
         "{left} echo ...\nnsh[1]> fg\n{line}\n    {table}\nnsh>"
     ));
+    // That is as it is meant; Ctrl-C is an interruption.
+    for (rounds, key, status) in [(1000, "q", 0), (2000, "\u{3}", 130)] {
+        terminal.type_keys(&format!("{line} -c {rounds}\r"));
+        see(&format!("...-c {rounds}\n ...Loss% ...\n 1. ..."));
+        terminal.type_keys(key);
+        see(&format!("...-c {rounds}\n...\nnsh>"));
+        terminal.type_keys("echo status $?\r");
+        see(&format!("...\nstatus {status}\nnsh>"));
+    }
 }
 
 #[test]
@@ -683,6 +692,9 @@ fn a_live_table_of_heartbeats() {
     sender.send(b"forged").expect("loopback");
     terminal.see("name  address ...  state ... received ...");
     terminal.see(&format!("web1  {from}  up ...4 ...20.0%..."));
+    terminal.see("1 datagram was rejected");
     terminal.type_keys("q");
     terminal.see_at_cursor("nsh>");
+    terminal.type_keys("echo status $?\r");
+    terminal.see("status 0");
 }

@@ -1,13 +1,15 @@
 //! `upper` over real sockets.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use std::os::fd::AsRawFd;
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::sockopt::Ipv4RecvTtl;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
+use socket2::{Domain, Socket, Type};
 
 use super::support::{Running, matches, place, run, unused_port};
 
@@ -51,6 +53,103 @@ fn a_client_that_does_not_read_holds_up_nobody() {
     let mut answer = [0; 4];
     other.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"ABC\n");
+}
+
+/// Other jobs of the same shell may take all descriptors, and give them back.
+#[test]
+fn a_client_that_there_was_no_descriptor_for_is_served_later() {
+    let place = place();
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_nsh"))
+        .args(["--json", "-c", "upper --server -p 0; upper --server -p 0"])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", place.path())
+        .current_dir(place.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut nsh = Running::of(command);
+    let [greedy, other] = [0, 1].map(|_| {
+        let address = nsh.event("listening")["address"].clone();
+        address.as_str().expect("an address").to_owned()
+    });
+    let ask = |address: &str| {
+        let mut client = TcpStream::connect(address).expect("it listens");
+        client.write_all(b"abc\n").expect("it listens");
+        client
+    };
+    // Once it answers a datagram, it has accepted what came before, or has tried to.
+    let catch_up = |address: &str| {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        socket.send_to(b"x", address).expect("loopback");
+        socket.recv(&mut [0; 1]).expect("an answer");
+    };
+    let crowd: Vec<TcpStream> = (0..64).map(|_| ask(&greedy)).collect();
+    catch_up(&greedy);
+    let mut late = ask(&other);
+    catch_up(&other);
+    drop(crowd);
+    let mut answer = [0; 4];
+    late.read_exact(&mut answer).expect("it answers");
+    assert_eq!(&answer, b"ABC\n");
+}
+
+#[test]
+fn jobs_shows_figures_from_the_start() {
+    let ran = run(&["-c", "upper --server -p 0; jobs; stop all"]);
+    let stdout = "[1] listening on ...\n[1] ...running ...upper --server -p 0...0 connections \
+                  (0 so far), 0 datagrams, 0 octets\n";
+    assert!(matches(stdout, &ran.stdout), "{ran:?}");
+}
+
+/// The line that is told starts the server that is missing.
+#[test]
+fn the_advice_is_about_the_address_that_was_asked() {
+    for (address, bind) in [
+        ("127.0.0.1", ""),
+        ("::1", "-b ::1 "),
+        ("127.0.0.2", "-b 127.0.0.2 "),
+    ] {
+        let any = SocketAddr::new(address.parse().expect("an address"), 0);
+        let silent = Socket::new(Domain::for_address(any), Type::STREAM, None).expect("a socket");
+        silent.bind(&any.into()).expect("loopback");
+        let bound = silent.local_addr().expect("bound").as_socket();
+        let port = bound.expect("an address").port();
+        let ran = run(&["-c", &format!("upper {address} {port} hi")]);
+        let advice = format!("start it with 'upper --server {bind}-p {port}'\n");
+        assert!(ran.stderr.ends_with(&advice), "{ran:?}");
+    }
+    assert_eq!(run(&["-c", "upper 127.0.0.1 0 hi"]).status, 2);
+}
+
+/// What was not answered is counted.
+#[test]
+fn jobs_shows_how_many_were_refused() {
+    let place = place();
+    let mut command = place.nsh();
+    command.stdin(Stdio::piped());
+    let mut nsh = Running::of(command);
+    let mut stdin = nsh.child.stdin.take().expect("a pipe");
+    let line = "upper --server --udp -p 0 --rate-limit 1\n";
+    stdin.write_all(line.as_bytes()).expect("it reads");
+    let listening = nsh.line();
+    let address = listening.split(' ').nth(3).expect("an address");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    client.connect(address).expect("loopback");
+    for _ in 0..5 {
+        client.send(b"abc").expect("loopback");
+    }
+    assert!(matches("...was refused: ...", &nsh.line()));
+    stdin.write_all(b"stop 1\njobs\n").expect("it reads");
+    drop(stdin);
+    let ran = nsh.end();
+    assert!(
+        matches("...1 datagrams, 3 octets, 4 refused...", &ran.stdout),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -3,11 +3,14 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::poll::PollFlags;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
 use super::arguments::Arguments;
@@ -41,7 +44,7 @@ pub(super) fn find(
     }
     let file = arguments.password_file.as_deref();
     let password = credentials::password(context, file, VARIABLE, PROMPT)?;
-    Ok(Secret::new(password))
+    Ok(Secret::new(password.as_bytes()))
 }
 
 fn from_netrc(host: &str, user: &str) -> Result<Option<Secret>, Error> {
@@ -52,7 +55,8 @@ fn from_netrc(host: &str, user: &str) -> Result<Option<Secret>, Error> {
     let Ok(text) = std::fs::read(&file).map(Zeroizing::new) else {
         return Ok(None);
     };
-    let found = netrc::password(&String::from_utf8_lossy(&text), host, user).map(Secret::new);
+    let found = netrc::password(&String::from_utf8_lossy(&text), host, user);
+    let found = found.map(|password| Secret::new(password.as_bytes()));
     if found.is_some() {
         check_mode(&file)?;
     }
@@ -61,58 +65,38 @@ fn from_netrc(host: &str, user: &str) -> Result<Option<Secret>, Error> {
 
 fn check_mode(file: &Path) -> Result<(), Error> {
     let shown = file.display();
-    let mode = std::fs::metadata(file).map(|metadata| metadata.permissions().mode());
-    match mode {
-        Ok(mode) if mode & 0o077 != 0 => Err(Error::NotPermitted(format!(
-            "others may read {shown}; 'chmod 600 {shown}' keeps the password a secret"
-        ))),
+    match std::fs::metadata(file) {
+        // Who may read a device or a pipe is not for us to say.
+        Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 => {
+            Err(Error::NotPermitted(format!(
+                "others may read {shown}; 'chmod 600 {shown}' keeps the password a secret"
+            )))
+        }
         _ => Ok(()),
     }
 }
 
-/// The first line that a command prints, which ends with the job.
+/// The first line that a command prints. It ends with the job, and so does all that it has
+/// started.
 fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
     let cannot = |why: String| Error::Unavailable(format!("--password-command: {why}"));
+    // A process group of its own may not read from the terminal. This way it is told so, and is
+    // not stopped for ever.
+    let script = format!("trap '' TTIN TTOU; {command}");
     let mut child = Command::new("sh")
-        .args(["-c", command])
+        .args(["-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .map_err(|error| cannot(cause::of(&error)))?;
     let mut output = Zeroizing::new(Vec::with_capacity(OCTETS_MAX));
-    let read = child.stdout.take().map(|mut stdout| {
-        loop {
-            let waited = context.cancel.wait(stdout.as_fd(), PollFlags::POLLIN, None);
-            waited.map_err(Error::from)?;
-            let mut buffer = Zeroizing::new([0; 1024]);
-            match stdout.read(&mut *buffer) {
-                Ok(0) => return Ok(()),
-                Ok(count) if output.len() + count <= OCTETS_MAX => {
-                    output.extend_from_slice(&buffer[..count]);
-                }
-                Ok(_) => return Err(cannot("it prints too much".to_owned())),
-                Err(error) => return Err(cannot(cause::of(&error))),
-            }
-        }
-    });
-    if let Some(Err(error)) = read {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(error);
-    }
-    // It has said all, but may not have ended.
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) => {
-                let soon = clock::now() + MOMENT;
-                if let Err(cancelled) = context.cancel.sleep_until(soon) {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(cancelled.into());
-                }
-            }
-            Err(error) => return Err(cannot(cause::of(&error))),
+    let ended = read(context, &mut child, &mut output).and_then(|()| wait(context, &mut child));
+    let status = match ended {
+        Ok(status) => status,
+        Err(error) => {
+            kill_group(&mut child);
+            return Err(error);
         }
     };
     let first = output
@@ -124,4 +108,47 @@ fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
         [] => Err(cannot("it printed nothing".to_owned())),
         first => Ok(Secret::new(first)),
     }
+}
+
+/// Until it has said all.
+fn read(context: &Context, child: &mut Child, output: &mut Vec<u8>) -> Result<(), Error> {
+    let cannot = |why: String| Error::Unavailable(format!("--password-command: {why}"));
+    let Some(stdout) = &mut child.stdout else {
+        return Ok(());
+    };
+    loop {
+        let cancel = &context.cancel;
+        cancel.wait(stdout.as_fd(), PollFlags::POLLIN, None)?;
+        let mut buffer = Zeroizing::new([0; 1024]);
+        match stdout.read(&mut *buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) if output.len() + count <= OCTETS_MAX => {
+                output.extend_from_slice(&buffer[..count]);
+            }
+            Ok(_) => return Err(cannot("it prints too much".to_owned())),
+            Err(error) => return Err(cannot(cause::of(&error))),
+        }
+    }
+}
+
+/// It has said all, but may not have ended.
+fn wait(context: &Context, child: &mut Child) -> Result<ExitStatus, Error> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => context.cancel.sleep_until(clock::now() + MOMENT)?,
+            Err(error) => {
+                let why = cause::of(&error);
+                return Err(Error::Unavailable(format!("--password-command: {why}")));
+            }
+        }
+    }
+}
+
+/// `child` has not been waited for, so that the group is still its own.
+fn kill_group(child: &mut Child) {
+    if let Ok(group) = i32::try_from(child.id()) {
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    let _ = child.wait();
 }

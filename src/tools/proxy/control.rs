@@ -477,7 +477,7 @@ fn authorization(context: &Context, place: &Place) -> Result<String, Error> {
     };
     let (file, prompt) = (place.password_file.as_deref(), "Password for the proxy: ");
     let password = credentials::password(context, file, "NSH_PROXY_PASSWORD", prompt)?;
-    let encoded = STANDARD.encode(format!("{user}:{password}"));
+    let encoded = STANDARD.encode(format!("{user}:{}", *password));
     Ok(format!("Authorization: Basic {encoded}\r\n"))
 }
 

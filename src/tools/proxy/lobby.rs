@@ -3,7 +3,7 @@
 //! and each is woken for one of them.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -14,6 +14,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::client::Client;
 use super::tunnel::Tunnel;
 use crate::cancel::Bell;
+use crate::net::accept;
 
 pub(super) struct Lobby {
     epoll: Epoll,
@@ -123,15 +124,9 @@ impl Lobby {
             return Visit::Closed;
         };
         let accepted = listener.accept();
-        let is_out_of_descriptors = |error: &io::Error| {
-            !matches!(
-                error.kind(),
-                ErrorKind::WouldBlock | ErrorKind::ConnectionAborted
-            )
-        };
         // The kernel would say at once again that there is a connection. The next round of
         // `watch_listener` looks after it.
-        if !accepted.as_ref().is_err_and(is_out_of_descriptors) {
+        if !accepted.as_ref().is_err_and(accept::is_shortage) {
             let _ = self.epoll.modify(listener, &mut once(LISTENER));
         }
         match accepted {

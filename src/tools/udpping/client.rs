@@ -40,7 +40,7 @@ struct Client<'a> {
     is_counted: bool,
 }
 
-/// Taken before it is looked whether something is due.
+/// Taken, as are errors, before it is looked whether something is due, and whether to stop.
 const DATAGRAMS_MAX: usize = 256;
 /// How often, and how long each time, a server is asked how many requests came.
 const COUNT_TRIES: usize = 3;
@@ -89,6 +89,10 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
 impl Client<'_> {
     fn follow(&mut self, socket: &mut PacketSocket) -> Result<(), Cancelled> {
         loop {
+            // Who sends as fast as it can never waits.
+            if self.context.cancel.is_cancelled() {
+                return Err(Cancelled);
+            }
             match self.probes.poll(clock::now()) {
                 Step::Send(number) => self.send(socket, number),
                 Step::TimedOut(number) => {
@@ -121,7 +125,7 @@ impl Client<'_> {
             };
             let _ = socket.send(&octets, &self.wanted.peer, None);
             let deadline = now + COUNT_PATIENCE;
-            while !self.is_counted {
+            while !self.is_counted && clock::now() < deadline {
                 let cancel = &self.context.cancel;
                 match cancel.wait(socket.as_fd(), PollFlags::POLLIN, Some(deadline)) {
                     Ok(Wake::Ready) => self.listen(socket),
@@ -163,7 +167,10 @@ impl Client<'_> {
             };
             self.on_received(&received);
         }
-        while let Ok(Some(queued)) = socket.receive_queued() {
+        for _ in 0..DATAGRAMS_MAX {
+            let Ok(Some(queued)) = socket.receive_queued() else {
+                break;
+            };
             if let Queued::Problem(problem) = queued {
                 self.on_problem(&problem);
             }

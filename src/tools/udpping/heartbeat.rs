@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use nix::poll::PollFlags;
 use serde::Serialize;
 
-use crate::cancel::Cancelled;
+use crate::cancel::{Cancelled, Wake};
 use crate::clock::{self, Timeline};
 use crate::net::icmp::Options;
 use crate::net::inbox::Queued;
 use crate::net::packet::PacketSocket;
-use crate::net::{cannot_send, udp};
+use crate::net::{self, cannot_send, udp};
 use crate::output::{self, Tone};
 use crate::tool::{Context, Error, Status};
 use crate::wire::heartbeat::{Beat, Kind};
@@ -32,6 +32,8 @@ pub(super) struct Wanted {
 
 /// Routers and hosts complain once a second at most (RFC 4443 section 2.4, RFC 1812 section 4.3.2.8).
 const RECOVERED_AFTER: Duration = Duration::from_secs(3);
+/// Taken, as are errors, before it is looked whether a heartbeat is due.
+const DATAGRAMS_MAX: usize = 256;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -172,19 +174,14 @@ impl Sender<'_> {
         loop {
             let cancel = &self.context.cancel;
             let wake = cancel.wait(self.socket.as_fd(), PollFlags::POLLIN, Some(due))?;
-            while let Ok(Some(_)) = self.socket.receive() {}
-            let mut problems = Vec::new();
-            while let Ok(Some(queued)) = self.socket.receive_queued() {
-                if let Queued::Problem(problem) = queued {
-                    let version = Version::of(self.wanted.peer.ip());
-                    let known = Problem::new(version, problem.kind, problem.code, problem.info);
-                    problems.extend(known.filter(Problem::is_fatal).zip(Some(problem.router)));
-                }
+            for _ in 0..DATAGRAMS_MAX {
+                let Ok(Some(_)) = self.socket.receive() else {
+                    break;
+                };
             }
-            if let Some((problem, router)) = problems.pop() {
-                self.on_trouble(self.explain(problem, router));
-            }
-            if wake == crate::cancel::Wake::TimedOut {
+            self.take_problems();
+            // In a flood there is always something to take.
+            if wake == Wake::TimedOut || clock::now() >= due {
                 break;
             }
         }
@@ -199,14 +196,31 @@ impl Sender<'_> {
         Ok(())
     }
 
+    fn take_problems(&mut self) {
+        let version = Version::of(self.wanted.peer.ip());
+        let mut newest = None;
+        for _ in 0..DATAGRAMS_MAX {
+            let Ok(Some(queued)) = self.socket.receive_queued() else {
+                break;
+            };
+            if let Queued::Problem(queued) = queued {
+                let known = Problem::new(version, queued.kind, queued.code, queued.info);
+                let fatal = known.filter(Problem::is_fatal);
+                newest = fatal.zip(Some(queued.router)).or(newest);
+            }
+        }
+        if let Some((problem, router)) = newest {
+            self.on_trouble(self.explain(problem, router));
+        }
+    }
+
     fn explain(&self, problem: Problem, router: Option<std::net::IpAddr>) -> String {
         let peer = self.wanted.peer;
         let from = router.unwrap_or(peer.ip());
         match problem.is_port_unreachable() {
             true => format!(
-                "{from} says 'port unreachable': no monitor listens on {peer}; start it there \
-                 with 'udpping --monitor -p {}'",
-                peer.port()
+                "{from} says 'port unreachable': no monitor listens on {peer}; start it with {}",
+                net::starting_line("udpping --monitor", peer)
             ),
             false => format!("{from} says '{problem}' about heartbeats to {peer}"),
         }

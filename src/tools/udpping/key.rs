@@ -1,7 +1,11 @@
 //! A key that two sides share, from a file.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use crate::cause;
 use crate::tool::Error;
@@ -9,7 +13,7 @@ use crate::wire::mac::Key;
 
 /// Shorter ones can be guessed.
 const OCTETS_MIN: usize = 16;
-const OCTETS_MAX: u64 = 4096;
+const OCTETS_MAX: usize = 4096;
 
 /// The file's octets without the end of the line; behind `hex:`, hexadecimal digits.
 pub(super) fn read(path: &Path) -> Result<Key, Error> {
@@ -17,14 +21,18 @@ pub(super) fn read(path: &Path) -> Result<Key, Error> {
     let cannot =
         |error: std::io::Error| Error::Usage(format!("cannot read {shown}: {}", cause::of(&error)));
     let metadata = std::fs::metadata(path).map_err(cannot)?;
-    if metadata.permissions().mode() & 0o077 != 0 {
+    // Who may read a device or a pipe is not for us to say.
+    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
         let text = format!("others may read {shown}; 'chmod 600 {shown}' keeps the key a secret");
         return Err(Error::NotPermitted(text));
     }
-    if metadata.len() > OCTETS_MAX {
+    let mut octets = Zeroizing::new(Vec::with_capacity(OCTETS_MAX + 1));
+    File::open(path)
+        .and_then(|file| file.take(OCTETS_MAX as u64 + 1).read_to_end(&mut octets))
+        .map_err(cannot)?;
+    if octets.len() > OCTETS_MAX {
         return Err(Error::Usage(format!("{shown} is too long for a key")));
     }
-    let octets = std::fs::read(path).map_err(cannot)?;
     let octets = octets.trim_ascii_end();
     let key = match octets.strip_prefix(b"hex:") {
         Some(digits) => decode(digits)

@@ -2,11 +2,8 @@
 
 use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
-
-use nix::poll::PollFlags;
 
 use super::roster::Roster;
 use super::sender::{Sender, State};
@@ -15,14 +12,12 @@ use crate::cancel::Cancel;
 use crate::clock;
 use crate::http::head::parse_request;
 use crate::net::peer::Peer;
-use crate::net::{self, tcp};
+use crate::net::{self, accept, tcp};
 use crate::tool::{Context, Endpoint, Error};
 
 /// One asks after the other, so nobody may take long.
 const PATIENCE: Duration = Duration::from_secs(2);
 const HEAD_OCTETS_MAX: usize = 8 << 10;
-/// How long to wait for descriptors when there are none.
-const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// Answers until the job is stopped; where.
 pub(super) fn serve(
@@ -47,16 +42,7 @@ pub(super) fn serve(
 }
 
 fn answer_all(listener: &TcpListener, cancel: &Cancel, text: &dyn Fn() -> String) {
-    while cancel
-        .wait(listener.as_fd(), PollFlags::POLLIN, None)
-        .is_ok()
-    {
-        let Ok((stream, address)) = listener.accept() else {
-            if cancel.sleep_until(clock::now() + SHORTAGE).is_err() {
-                return;
-            }
-            continue;
-        };
+    while let Ok((stream, address)) = accept::accept(listener, cancel) {
         if stream.set_nonblocking(false).is_ok()
             && let Ok(peer) = Peer::connected(stream, address)
         {
@@ -117,7 +103,7 @@ fn path(target: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-pub(super) fn text(roster: &Roster) -> String {
+pub(super) fn text(roster: &Roster, rejected: u64) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Sender) -> f64| {
         let suffix = if kind == "counter" { "_total" } else { "" };
@@ -184,6 +170,12 @@ pub(super) fn text(roster: &Roster) -> String {
             word(state)
         );
     }
+    let _ = writeln!(text, "# TYPE nsh_heartbeat_rejected counter");
+    let _ = writeln!(
+        text,
+        "# HELP nsh_heartbeat_rejected Datagrams that were not believed."
+    );
+    let _ = writeln!(text, "nsh_heartbeat_rejected_total {rejected}");
     text.push_str("# EOF\n");
     text
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -111,7 +112,8 @@ struct Monitor<'a> {
     timeline: Timeline,
     roster: Arc<Mutex<Roster>>,
     events: Vec<Beats>,
-    rejected: u64,
+    /// Datagrams that were not believed.
+    rejected: Arc<AtomicU64>,
     /// Of each reason, when it was told and how often it was not since.
     told: HashMap<String, (Instant, u64)>,
     shown_at: Instant,
@@ -128,12 +130,14 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
     udp::let_wait(&socket).map_err(unusable)?;
     let address = socket.local_addr().map_err(unusable)?;
     let roster = Arc::new(Mutex::new(Roster::new(wanted.plan)));
+    let rejected = Arc::new(AtomicU64::new(0));
     let mut endpoints = vec![Endpoint::Udp(address)];
     let metrics = match wanted.metrics {
         Some(port) => {
             let at = SocketAddr::new(address.ip(), port);
-            let served = Arc::clone(&roster);
-            let bound = metrics::serve(context, at, move || metrics::text(&lock(&served)))?;
+            let (served, rejected) = (Arc::clone(&roster), Arc::clone(&rejected));
+            let text = move || metrics::text(&lock(&served), rejected.load(Ordering::Relaxed));
+            let bound = metrics::serve(context, at, text)?;
             endpoints.push(Endpoint::Tcp(bound));
             Some(format!("http://{bound}/metrics"))
         }
@@ -152,7 +156,7 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
         timeline: Timeline::start(),
         roster,
         events: Vec::new(),
-        rejected: 0,
+        rejected,
         told: HashMap::new(),
         shown_at: clock::now(),
     };
@@ -167,7 +171,8 @@ pub(super) fn run(context: &Context, wanted: &Wanted) -> Result<Status, Error> {
     let Err(Cancelled) = monitor.watch();
     let now = clock::now();
     monitor.show(now);
-    let table = Table::of(&lock(&monitor.roster), now);
+    let rejected = monitor.rejected.load(Ordering::Relaxed);
+    let table = Table::of(&lock(&monitor.roster), rejected, now);
     context.out.emit(&table);
     match wanted.is_live {
         true => Ok(Status::OK),
@@ -251,7 +256,7 @@ impl Monitor<'_> {
     }
 
     fn reject(&mut self, from: SocketAddr, reason: String) {
-        self.rejected += 1;
+        self.rejected.fetch_add(1, Ordering::Relaxed);
         let now = clock::now();
         let known = self.told.get_mut(&reason);
         if let Some((told_at, untold)) = known {
@@ -275,14 +280,16 @@ impl Monitor<'_> {
         self.shown_at = now;
         let roster = lock(&self.roster);
         let [up, late, down] = roster.count();
-        let rejected = match self.rejected {
+        let rejected = self.rejected.load(Ordering::Relaxed);
+        let last = match rejected {
             0 => String::new(),
             count => format!(", {count} rejected"),
         };
         self.context
-            .summarize(format!("{up} up, {late} late, {down} down{rejected}"));
+            .summarize(format!("{up} up, {late} late, {down} down{last}"));
         if self.wanted.is_live {
-            self.context.out.redraw(&Table::of(&roster, now));
+            let table = Table::of(&roster, rejected, now);
+            self.context.out.redraw(&table);
         }
     }
 }

@@ -27,6 +27,9 @@ pub(crate) const SENDERS_MAX: usize = 16_384;
 const FIRST_BEAT_APART_MAX: Duration = Duration::from_secs(5 * 60);
 /// Only when there is no room for a new one: who has been away for so long is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// The same for whom anybody can make up: where there is no key, one forged datagram is a sender,
+/// and where there is no name, so is each source port.
+const STRANGERS_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 /// To look for them takes a while, and strangers must not make that happen for each datagram.
 const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 /// A sender that changes its interval all the time leaves deadlines behind; there are not to be
@@ -45,8 +48,6 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Roster {
     plan: Plan,
-    /// Beats of senders for whom there was no room.
-    pub(crate) refused: u64,
     senders: Vec<Sender>,
     /// By name, which is the address of those that send none.
     indexes: HashMap<Arc<str>, usize>,
@@ -60,7 +61,6 @@ impl Roster {
     pub(crate) fn new(plan: Plan) -> Roster {
         Roster {
             plan,
-            refused: 0,
             senders: Vec::new(),
             indexes: HashMap::new(),
             deadlines: BinaryHeap::new(),
@@ -147,7 +147,6 @@ impl Roster {
             true => None,
         };
         if let Some(reason) = reason {
-            self.refused += u64::from(reason == Reason::TooMany);
             return Event::Rejected {
                 reason,
                 name,
@@ -172,10 +171,9 @@ impl Roster {
         let since = |at| now.saturating_duration_since(at);
         if is_full && self.swept_at.is_none_or(|at| since(at) >= SWEEP_PAUSE) {
             self.swept_at = Some(now);
-            self.senders.retain(|sender| {
-                let is_away = matches!(sender.state, State::Down | State::Left);
-                !(is_away && since(sender.last_seen) > FORGOTTEN_AFTER)
-            });
+            let is_authenticated = self.plan.is_authenticated;
+            self.senders
+                .retain(|sender| !may_go(sender, since(sender.last_seen), is_authenticated));
             let names = self.senders.iter().map(|sender| sender.name.clone());
             self.indexes = names.zip(0..).collect();
             self.reschedule();
@@ -206,6 +204,16 @@ impl Roster {
             sender.scheduled = Some(due);
             self.deadlines.push(Reverse((due, index)));
         }
+    }
+}
+
+/// Whether a sender may be forgotten for a new one.
+fn may_go(sender: &Sender, silence: Duration, is_authenticated: bool) -> bool {
+    let is_away = matches!(sender.state, State::Down | State::Left);
+    let is_stranger = sender.received == 1 || (is_away && sender.is_nameless);
+    match is_stranger && !is_authenticated {
+        true => silence > STRANGERS_FORGOTTEN_AFTER,
+        false => is_away && silence > FORGOTTEN_AFTER,
     }
 }
 
@@ -240,8 +248,12 @@ mod tests {
         }
 
         fn beat(&mut self, seconds: u64, beat: Beat<'_>) {
+            self.beat_from(4000, seconds, beat);
+        }
+
+        fn beat_from(&mut self, port: u16, seconds: u64, beat: Beat<'_>) {
             let after = Duration::from_secs(seconds);
-            let from = SocketAddr::from(([192, 0, 2, 1], 4000));
+            let from = SocketAddr::from(([192, 0, 2, 1], port));
             let (now, events) = (self.start + after, &mut self.events);
             self.roster.on_beat(now, WALL + after, from, &beat, events);
         }
@@ -270,6 +282,15 @@ mod tests {
             sequence_number,
             sent: WALL + SECOND * u32::try_from(sequence_number).expect("few seconds"),
             interval: SECOND,
+        }
+    }
+
+    /// The classic heartbeat: a number and a time.
+    fn nameless(sequence_number: u64) -> Beat<'static> {
+        Beat {
+            boot: 0,
+            interval: Duration::ZERO,
+            ..beat("", sequence_number)
         }
     }
 
@@ -305,18 +326,60 @@ mod tests {
             ..PLAN
         });
         let day = 24 * 60 * 60;
-        monitor.beat(0, beat("a", 0));
-        monitor.beat(0, beat("b", 0));
+        for second in 0..2 {
+            monitor.beat(second, beat("a", second));
+            monitor.beat(second, beat("b", second));
+        }
         monitor.beat(1, beat("c", 1));
         monitor.poll(day);
         monitor.beat(day, beat("b", day));
         monitor.events.clear();
-        monitor.beat(day + 1, beat("c", day + 1));
-        monitor.beat(day + 2, beat("d", day + 2));
-        monitor.beat(day + 2, beat("b", day + 2));
+        monitor.beat(day + 2, beat("c", day + 2));
+        monitor.beat(day + 3, beat("d", day + 3));
+        monitor.beat(day + 3, beat("b", day + 3));
         monitor.check(&["up c 192.0.2.1:4000", "rejected d TooMany"]);
-        assert_eq!(monitor.roster.refused, 2);
         assert_eq!(monitor.roster.senders().len(), 2);
+    }
+
+    /// Who is known, and then somebody makes up others until there is no room. When a new one
+    /// comes after these seconds, who is there?
+    #[track_caller]
+    fn check_room(is_authenticated: bool, seconds: u64, expected: &[&str]) {
+        let mut monitor = Monitor::new(Plan {
+            is_authenticated,
+            senders_max: 4,
+            ..PLAN
+        });
+        for second in 0..2 {
+            monitor.beat(second, beat("known", second));
+            monitor.beat(second, nameless(second));
+        }
+        // It says that it will be silent for a day.
+        let made_up = Beat {
+            interval: SECOND * 86_400,
+            ..beat("made-up", 1)
+        };
+        monitor.beat(1, made_up);
+        monitor.beat_from(4001, 1, nameless(1));
+        monitor.poll(seconds);
+        monitor.beat(seconds, beat("new", seconds));
+        let mut names: Vec<&str> = monitor
+            .roster
+            .senders()
+            .iter()
+            .map(|sender| &*sender.name)
+            .collect();
+        names.sort();
+        assert_eq!(names, expected, "after {seconds} s");
+    }
+
+    #[test]
+    fn who_is_made_up_makes_room_and_who_is_known_stays() {
+        let strangers = ["192.0.2.1:4000", "192.0.2.1:4001", "known", "made-up"];
+        check_room(false, 60, &strangers);
+        check_room(false, 62, &["known", "new"]);
+        // With a key nobody can be made up.
+        check_room(true, 62, &strangers);
     }
 
     /// With a key: who begins has to begin now.
@@ -376,12 +439,7 @@ mod tests {
     fn who_sends_no_name_is_called_by_the_address() {
         let mut monitor = Monitor::new(PLAN);
         for seconds in 0..4 {
-            let textbook = Beat {
-                boot: 0,
-                interval: Duration::ZERO,
-                ..beat("", seconds)
-            };
-            monitor.beat(seconds, textbook);
+            monitor.beat(seconds, nameless(seconds));
         }
         monitor.check(&["up 192.0.2.1:4000 192.0.2.1:4000"]);
         assert_eq!(monitor.roster.senders().len(), 1);

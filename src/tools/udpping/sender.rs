@@ -32,6 +32,8 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) name: Arc<str>,
+    /// It is called by its address.
+    pub(crate) is_nameless: bool,
     pub(crate) address: SocketAddr,
     pub(crate) state: State,
     /// When its newest beat arrived.
@@ -72,6 +74,7 @@ impl Sender {
     pub(super) fn new(now: Instant, from: SocketAddr, name: Arc<str>, beat: &Beat<'_>) -> Sender {
         Sender {
             name,
+            is_nameless: beat.name.is_empty(),
             address: from,
             state: State::Up,
             last_seen: now,

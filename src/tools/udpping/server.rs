@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use nix::poll::PollFlags;
@@ -20,7 +21,6 @@ use crate::net::{self, udp};
 use crate::output::{self, Printable, Tone};
 use crate::tool::{Context, Endpoint, Error, Status};
 
-const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
 /// Answered before delayed answers get their turn.
 const DATAGRAMS_MAX: usize = 256;
 /// Shown of a datagram.
@@ -152,6 +152,8 @@ struct Server<'a> {
     impairment: Impairment,
     delayed: Delayed<Answer>,
     tally: Tally,
+    /// For `jobs`.
+    shown: Arc<Mutex<Tally>>,
 }
 
 #[derive(Clone)]
@@ -186,8 +188,10 @@ pub(super) fn run(
         impairment,
         delayed: Delayed::new(),
         tally: Tally::default(),
+        shown: Arc::default(),
     };
-    server.context.summarize(server.tally.to_string());
+    let shown = Arc::clone(&server.shown);
+    context.summarize_with(move || lock(&shown).to_string());
     let listening = Event::Listening {
         address: address.to_string(),
         what: wanted.what,
@@ -195,15 +199,18 @@ pub(super) fn run(
     };
     context.ready(&[Endpoint::Udp(address)], &listening);
     let Err(Cancelled) = server.serve();
-    server.context.summarize(server.tally.to_string());
+    *lock(&server.shown) = server.tally;
     context.out.emit(&Event::ServerStatistics(server.tally));
     Err(Error::Cancelled)
+}
+
+fn lock(shown: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Server<'_> {
     fn serve(&mut self) -> Result<std::convert::Infallible, Cancelled> {
         let mut inbox = Inbox::new(udp::PAYLOAD_OCTETS_MAX);
-        let (mut told, mut summarized) = (self.tally, clock::now());
         loop {
             let mut more = false;
             for _ in 0..DATAGRAMS_MAX {
@@ -221,12 +228,8 @@ impl Server<'_> {
             while let Some(answer) = self.delayed.pop_due(now) {
                 self.send(&answer);
             }
-            if self.tally != told && now - summarized >= SUMMARY_INTERVAL {
-                self.context.summarize(self.tally.to_string());
-                (told, summarized) = (self.tally, now);
-            }
-            let summary_due = (self.tally != told).then_some(summarized + SUMMARY_INTERVAL);
-            let deadlines = [self.delayed.next_due(), summary_due, more.then_some(now)];
+            *lock(&self.shown) = self.tally;
+            let deadlines = [self.delayed.next_due(), more.then_some(now)];
             let deadline = deadlines.into_iter().flatten().min();
             let cancel = &self.context.cancel;
             cancel.wait(self.socket.as_fd(), PollFlags::POLLIN, deadline)?;

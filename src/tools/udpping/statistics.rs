@@ -14,6 +14,7 @@ use crate::measure::direction::Direction;
 use crate::measure::figure::Percent;
 use crate::measure::loss;
 use crate::measure::one_way::Figures;
+use crate::net;
 use crate::output::Tone;
 
 /// Round-trip times in the picture.
@@ -276,8 +277,8 @@ fn routers(dialect: &Dialect, peer: &Peer) -> Option<u8> {
 fn verdict(wanted: &Wanted, probes: &Probes, peer: &Peer) -> String {
     let address = wanted.peer;
     let start = match wanted.dialect {
-        Dialect::Words { .. } => format!("'udpping --server -p {}'", address.port()),
-        Dialect::Stamp { .. } => format!("'udpping --reflector -p {}'", address.port()),
+        Dialect::Words { .. } => net::starting_line("udpping --server", address),
+        Dialect::Stamp { .. } => net::starting_line("udpping --reflector", address),
     };
     if let (0, Some(trouble)) = (probes.tally.received, &peer.trouble) {
         return format!("nothing left this machine: {trouble}");
@@ -285,7 +286,7 @@ fn verdict(wanted: &Wanted, probes: &Probes, peer: &Peer) -> String {
     if let (0, Some((from, problem))) = (probes.tally.received, peer.problem) {
         return match problem.is_port_unreachable() {
             true => format!(
-                "nothing is listening on UDP port {} of {}; start it there with {start}",
+                "nothing is listening on UDP port {} of {}; start it with {start}",
                 address.port(),
                 address.ip()
             ),
@@ -298,7 +299,7 @@ fn verdict(wanted: &Wanted, probes: &Probes, peer: &Peer) -> String {
     if probes.tally.received == 0 {
         return format!(
             "no answer at all: UDP does not tell whether the server, the requests or the replies \
-             are missing; if it is not running, start it there with {start}"
+             are missing; if it is not running, start it with {start}"
         );
     }
     String::new()

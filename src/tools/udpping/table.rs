@@ -18,6 +18,8 @@ const ROWS_MAX: usize = 40;
 #[serde(tag = "event", rename = "senders")]
 pub(super) struct Table {
     senders: Vec<Row>,
+    /// Datagrams that were not believed.
+    rejected: u64,
 }
 
 #[derive(Serialize)]
@@ -39,7 +41,7 @@ struct Row {
 
 impl Table {
     /// Those in trouble first, and by name.
-    pub(super) fn of(roster: &Roster, now: Instant) -> Table {
+    pub(super) fn of(roster: &Roster, rejected: u64, now: Instant) -> Table {
         let mut senders: Vec<&Sender> = roster.senders().iter().collect();
         senders.sort_by(|a, b| (rank(a.state), &a.name).cmp(&(rank(b.state), &b.name)));
         let ms = |span: Duration| span.as_secs_f64() * 1e3;
@@ -60,6 +62,7 @@ impl Table {
         };
         Table {
             senders: senders.into_iter().map(row).collect(),
+            rejected,
         }
     }
 }
@@ -89,9 +92,20 @@ pub(super) fn loss_percent(sender: &Sender) -> f64 {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.senders.is_empty() {
-            return f.write_str("no heartbeats yet");
+        match self.senders.is_empty() {
+            true => f.write_str("no heartbeats yet")?,
+            false => self.write_senders(f)?,
         }
+        match self.rejected {
+            0 => Ok(()),
+            1 => f.write_str("\n1 datagram was rejected"),
+            count => write!(f, "\n{count} datagrams were rejected"),
+        }
+    }
+}
+
+impl Table {
+    fn write_senders(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = &self.senders[..self.senders.len().min(ROWS_MAX)];
         let width = |value: fn(&Row) -> usize| shown.iter().map(value).max().unwrap_or(0);
         let name_width = width(|row| row.name.len()).max("name".len());

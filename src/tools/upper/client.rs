@@ -171,10 +171,7 @@ fn explain(error: net::Error, peer: SocketAddr) -> Error {
         net::Error::NoDatagram(_) => "if it is not running, start it with",
         _ => return error.into(),
     };
-    let server = match peer.ip().is_loopback() {
-        true => format!("'upper --server -p {}'", peer.port()),
-        false => format!("'upper --server -b {} -p {}' there", peer.ip(), peer.port()),
-    };
+    let server = net::starting_line("upper --server", peer);
     match Error::from(error) {
         Error::TimedOut(text) => Error::TimedOut(format!("{text}; {advice} {server}")),
         error => Error::Unavailable(format!("{error}; {advice} {server}")),

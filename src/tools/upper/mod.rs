@@ -64,7 +64,7 @@ struct Arguments {
     #[arg(required_unless_present = "server", value_hint = ValueHint::Hostname)]
     host: Option<String>,
     /// The server's port
-    #[arg(required_unless_present = "server", id = "port", value_name = "PORT")]
+    #[arg(required_unless_present = "server", id = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     peer_port: Option<u16>,
     /// What to send ('--' before it if it begins with a hyphen); without it, lines are asked for
     text: Vec<String>,

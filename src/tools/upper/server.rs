@@ -6,9 +6,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream, UdpSocket};
@@ -20,6 +21,7 @@ use super::Arguments;
 use super::stream::{Outcome, turn};
 use crate::clock;
 use crate::echo::Gate;
+use crate::net::accept::{SHORTAGE, is_shortage};
 use crate::net::inbox::Inbox;
 use crate::net::{self, tcp, udp};
 use crate::output::{self, Printable, Tone};
@@ -38,9 +40,9 @@ const BUFFER_OCTETS: usize = 64 << 10;
 const HOPS_MAX: u8 = 64;
 /// Of datagrams of each source, a second.
 const RATE_MAX: u32 = 1000;
-/// Answered before anything else gets its turn.
+/// Answered, and accepted, before anything else gets its turn.
 const DATAGRAMS_MAX: usize = 256;
-const SUMMARY_INTERVAL: Duration = Duration::from_millis(200);
+const ACCEPTED_MAX: usize = 256;
 /// Shown of a question in the log.
 const SHOWN_OCTETS_MAX: usize = 80;
 
@@ -133,23 +135,49 @@ struct Server<'a> {
     /// Connections with more to do than their turn allowed.
     again: Vec<usize>,
     accept_again: bool,
+    /// Out of descriptors, it tries again then: other jobs may have given some back.
+    accepts_at: Option<Instant>,
     datagrams_again: bool,
     buffer: Vec<u8>,
     tally: Tally,
+    /// For `jobs`.
+    shown: Arc<Mutex<Tally>>,
 }
 
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct Tally {
     accepted: u64,
     open: u64,
     datagrams: u64,
     octets: u64,
+    /// Datagrams that were not answered, and connections that there was no room for.
+    refused: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally {
+            accepted,
+            open,
+            datagrams,
+            octets,
+            refused,
+        } = self;
+        write!(
+            f,
+            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
+        )?;
+        match refused {
+            0 => Ok(()),
+            count => write!(f, ", {count} refused"),
+        }
+    }
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
     let mut server = Server::bind(context, arguments)?;
     let served = server.serve();
-    server.summarize();
+    *lock(&server.shown) = server.tally;
     served.map_err(cannot_wait)?;
     Err(Error::Cancelled)
 }
@@ -159,6 +187,10 @@ fn cannot_wait(error: io::Error) -> net::Error {
         what: "cannot wait for clients".to_owned(),
         error,
     }
+}
+
+fn lock(shown: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Sockets = (SocketAddr, Option<TcpListener>, Option<UdpSocket>);
@@ -205,6 +237,7 @@ impl<'a> Server<'a> {
             next_token: FIRST_CONNECTION,
             again: Vec::new(),
             accept_again: false,
+            accepts_at: None,
             datagrams_again: false,
             inbox: Inbox::new(BUFFER_OCTETS),
             gate: Gate::new(
@@ -213,6 +246,7 @@ impl<'a> Server<'a> {
             ),
             buffer: vec![0; BUFFER_OCTETS],
             tally: Tally::default(),
+            shown: Arc::default(),
         };
         server.register().map_err(cannot_wait)?;
         let protocols = match (arguments.tcp, arguments.udp) {
@@ -232,6 +266,8 @@ impl<'a> Server<'a> {
         .into_iter()
         .flatten()
         .collect();
+        let shown = Arc::clone(&server.shown);
+        context.summarize_with(move || lock(&shown).to_string());
         context.ready(&endpoints, &listening);
         Ok(server)
     }
@@ -252,23 +288,18 @@ impl<'a> Server<'a> {
     /// Until the job is stopped.
     fn serve(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
-        self.summarize();
-        let (mut told, mut summarized) = (self.tally, clock::now());
         while !self.context.cancel.is_cancelled() {
-            let has_more = self.accept_again || self.datagrams_again || !self.again.is_empty();
-            let wait = match (has_more, self.tally == told) {
-                (true, _) => Some(Duration::ZERO),
-                (false, false) => Some(SUMMARY_INTERVAL),
-                (false, true) => None,
-            };
+            *lock(&self.shown) = self.tally;
+            let wait = self.wait();
             match self.poll.poll(&mut events, wait) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 result => result?,
             }
             for token in std::mem::take(&mut self.again) {
                 self.advance(token);
             }
-            if std::mem::take(&mut self.accept_again) {
+            let is_due = self.accepts_at.is_some_and(|at| at <= clock::now());
+            if std::mem::take(&mut self.accept_again) || is_due {
                 self.accept();
             }
             if std::mem::take(&mut self.datagrams_again) {
@@ -283,51 +314,69 @@ impl<'a> Server<'a> {
                     Token(token) => self.advance(token),
                 }
             }
-            if self.tally != told && clock::now() - summarized >= SUMMARY_INTERVAL {
-                self.summarize();
-                (told, summarized) = (self.tally, clock::now());
-            }
         }
         Ok(())
     }
 
+    fn wait(&self) -> Option<Duration> {
+        if self.accept_again || self.datagrams_again || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.accepts_at
+            .map(|at| at.saturating_duration_since(clock::now()))
+    }
+
     fn accept(&mut self) {
-        while let Some(listener) = &self.listener {
-            // Out of descriptors, it waits until a connection ends.
-            let Ok((stream, peer)) = listener.accept() else {
+        self.accepts_at = None;
+        for _ in 0..ACCEPTED_MAX {
+            let Some(listener) = &self.listener else {
                 return;
             };
-            if self.connections.len() >= CONNECTIONS_MAX {
-                self.context.out.emit(&Event::Refused {
-                    peer: peer.to_string(),
-                    reason: "there are 16,384 connections already".to_owned(),
-                });
-                continue;
+            match listener.accept() {
+                Ok((stream, peer)) => self.welcome(stream, peer),
+                Err(error) if is_shortage(&error) => {
+                    self.accepts_at = Some(clock::now() + SHORTAGE);
+                    return;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // That client is gone already.
+                Err(_) => {}
             }
-            let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
-            let stream = TcpStream::from_std(stream);
-            self.tally.accepted += 1;
-            let token = self.next_token;
-            self.next_token += 1;
-            let mut connection = Connection {
-                stream,
-                peer,
-                since: clock::now(),
-                octets: 0,
-                pending: Vec::new(),
-                ended: false,
-            };
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let registry = self.poll.registry();
-            let _ = connection.stream.set_nodelay(true);
-            if registry
-                .register(&mut connection.stream, Token(token), both)
-                .is_ok()
-            {
-                self.connections.insert(token, connection);
-                self.tally.open += 1;
-                self.advance(token);
-            }
+        }
+        self.accept_again = true;
+    }
+
+    fn welcome(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            self.tally.refused += 1;
+            return self.context.out.emit(&Event::Refused {
+                peer: peer.to_string(),
+                reason: "there are 16,384 connections already".to_owned(),
+            });
+        }
+        let stream = tcp::out_of_the_way(OwnedFd::from(stream).into());
+        let stream = TcpStream::from_std(stream);
+        self.tally.accepted += 1;
+        let token = self.next_token;
+        self.next_token += 1;
+        let mut connection = Connection {
+            stream,
+            peer,
+            since: clock::now(),
+            octets: 0,
+            pending: Vec::new(),
+            ended: false,
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        let _ = connection.stream.set_nodelay(true);
+        if registry
+            .register(&mut connection.stream, Token(token), both)
+            .is_ok()
+        {
+            self.connections.insert(token, connection);
+            self.tally.open += 1;
+            self.advance(token);
         }
     }
 
@@ -388,6 +437,7 @@ impl<'a> Server<'a> {
             };
             let peer = datagram.from;
             if let Err(reason) = self.gate.check(peer, clock::now()) {
+                self.tally.refused += 1;
                 if let Some(untold) = self.gate.refuse(reason, clock::now()) {
                     let more = match untold {
                         0 => String::new(),
@@ -420,18 +470,6 @@ impl<'a> Server<'a> {
             }
         }
         self.datagrams_again = true;
-    }
-
-    fn summarize(&self) {
-        let Tally {
-            accepted,
-            open,
-            datagrams,
-            octets,
-        } = self.tally;
-        self.context.summarize(format!(
-            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
-        ));
     }
 }
 

@@ -1,11 +1,12 @@
 //! A password like no other, looked for in whatever nsh shows, writes or is called with.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nix::sys::signal::Signal;
 
 use super::server::{BYE, ENVELOPE, LETTER, Server};
 use crate::prompt::Terminal;
@@ -246,6 +247,10 @@ fn sources() {
             "...cannot read none: No such file or directory\n",
         ),
         (
+            "--password-file /dev/zero",
+            "...cannot read /dev/zero: its first line is too long\n",
+        ),
+        (
             "--password-command 'exit 3'",
             "...--password-command: it ended with exit status: 3\n",
         ),
@@ -268,13 +273,43 @@ fn sources() {
     }
 }
 
+/// Nobody listens there; the password is found before anybody is asked.
+fn unsent(command: &str) -> String {
+    format!("mail --server 127.0.0.1:1 --tls none {LETTER} --user ann --password-command {command}")
+}
+
+/// What it has started holds the pipe open as long as it lives, and would write at its end.
+#[test]
+fn what_a_password_command_has_started_ends_with_the_mail() {
+    let place = place();
+    let pipe = place.path().join("lives");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("room on the disk");
+    let line = unsent("'(sleep 30; echo survived) > lives & wait'");
+    let nsh = place.start(&["-c", &line]);
+    let mut lives = std::fs::File::open(&pipe).expect("it was started");
+    nsh.signal(Signal::SIGINT);
+    let mut said = String::new();
+    lives.read_to_string(&mut said).expect("UTF-8");
+    assert_eq!((said.as_str(), nsh.end().status), ("", 130));
+}
+
+/// At a real terminal: a command that wants to ask there fails, and is not stopped for ever.
+#[test]
+fn a_password_command_has_no_terminal() {
+    let terminal = Terminal::open();
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys(&format!("{}\r", unsent("'head -1 /dev/tty'")));
+    terminal.see("...--password-command: it ended with exit status: 1...");
+    terminal.see_at_cursor("nsh>");
+}
+
 #[test]
 fn netrc() {
     let place = place();
     let nothing = |_: &mut std::process::Command| {};
     place.write(
         ".netrc",
-        format!("machine 127.0.0.1 login eve password other\nmachine 127.0.0.1\n  login ann\n  password \"{CANARY}\"\n"),
+        format!("macdef init\ndefault login ann password wrong\n\nmachine 127.0.0.1 login eve password other\nmachine 127.0.0.1\n  login ann\n  password \"{CANARY}\"\n"),
     );
     mode(&place, ".netrc", 0o640);
     let ran = from(&place, "", nothing);

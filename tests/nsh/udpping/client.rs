@@ -1,6 +1,7 @@
 //! What the pinger sends, and what it makes of what comes back.
 
 use std::net::UdpSocket;
+use std::sync::{Arc, Weak};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -66,6 +67,33 @@ fn a_session_is_told_behind_the_words() {
         sessions.push(session);
     }
     assert!(sessions.iter().all(|session| *session == sessions[0]));
+}
+
+/// Whatever the peer sends, and it does not stop.
+#[test]
+fn a_flood_of_answers_holds_up_neither_requests_nor_the_end() {
+    for (options, heard_min) in [
+        ("-q -c 3 -i 10ms", 3),
+        ("--heartbeat --name a -c 3 -i 10ms", 4),
+    ] {
+        let lasts = Arc::new(());
+        let mut flooding = Arc::downgrade(&lasts);
+        let pinged = ping(options, &mut |peer, from, _| {
+            if Weak::ptr_eq(&flooding, &Weak::new()) {
+                return;
+            }
+            let alive = std::mem::take(&mut flooding);
+            let peer = peer.try_clone().expect("a descriptor");
+            std::thread::spawn(move || {
+                while alive.upgrade().is_some() {
+                    let _ = peer.send_to(b"pong", from);
+                }
+            });
+        });
+        drop(lasts);
+        assert!(pinged.heard.len() >= heard_min, "{options}");
+        assert_eq!(pinged.ran.status, 0, "{options}: {:#?}", pinged.ran);
+    }
 }
 
 /// What is sent is as long as is said.
@@ -143,7 +171,7 @@ fn losses_are_told_and_counted() {
     nothing.check(json!({ "received": 0, "loss_percent": 100.0, "min_ms": null }));
     let verdict = nothing.statistics()["verdict"].as_str().unwrap_or_default();
     let expected = "no answer at all: UDP does not tell whether the server, the requests or the \
-                    replies are missing; if it is not running, start it there with 'udpping \
+                    replies are missing; if it is not running, start it with 'udpping \
                     --server -p ...'";
     assert!(matches(expected, verdict), "{verdict}");
     assert_eq!(nothing.ran.status, 1);

@@ -118,7 +118,7 @@ fn a_monitor_that_is_not_there_is_told_once() {
     };
     let stdout = "'a' beats to 127.0.0.92:..., once each 2 ms, not authenticated\n\
                   127.0.0.92 says 'port unreachable': no monitor listens on 127.0.0.92:...; start \
-                  it there with 'udpping --monitor -p ...'\n'a' sent 20 heartbeats and said bye\n";
+                  it with 'udpping --monitor -b 127.0.0.92 -p ...'\n'a' sent 20 heartbeats and said bye\n";
     assert!(matches(stdout, &ran.stdout) && ran.status == 1, "{ran:#?}");
     assert_eq!(ran.stdout.lines().count(), 3, "{ran:#?}");
 }

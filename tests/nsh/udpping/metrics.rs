@@ -55,6 +55,12 @@ pub fn families(text: &str) -> Vec<Family> {
         } else {
             "{"
         };
+        // One without a label is of the monitor itself.
+        let alone = format!("{}{} ", family.0, suffix.trim_end_matches('{'));
+        if let Some(figure) = line.strip_prefix(&alone) {
+            family.2.push((String::new(), figure.parse().expect(line)));
+            continue;
+        }
         let sample = line
             .strip_prefix(&format!("{}{suffix}", family.0))
             .expect(line);
@@ -79,11 +85,14 @@ fn metrics() {
     let mut monitor = listen("--monitor --metrics 0");
     let sender = sender(&monitor, "web1");
     let nobody = families(&get(&monitor, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").1);
-    assert!(
-        nobody
-            .iter()
-            .all(|(name, _, samples)| samples.is_empty() || name.ends_with("_senders"))
-    );
+    assert!(nobody.iter().all(
+        |(name, _, samples)| samples.iter().all(|sample| sample.1 == 0.0)
+            && (samples.is_empty() || name.ends_with("_senders") || name.ends_with("_rejected"))
+    ));
+    super::connect(monitor.address)
+        .send(b"hello")
+        .expect("loopback");
+    monitor.nsh.event("rejected");
     sender.beat(0);
     sender.beat(5);
     monitor.nsh.event("lost");
@@ -111,6 +120,7 @@ fn metrics() {
     assert_eq!(sample("nsh_heartbeat_received", "web1"), 2.0);
     assert_eq!(sample("nsh_heartbeat_lost", "web1"), 4.0);
     assert_eq!(sample("nsh_heartbeat_restarts", "web1"), 0.0);
+    assert_eq!(sample("nsh_heartbeat_rejected", ""), 1.0);
     assert_eq!(sample("nsh_heartbeat_senders", "up"), 1.0);
     assert_eq!(sample("nsh_heartbeat_senders", "down"), 0.0);
 }

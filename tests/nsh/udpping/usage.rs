@@ -12,6 +12,19 @@ fn check_usage(line: &str, stderr: &str, status: i32) {
     assert!(fits && ran.status == status, "{line}: {ran:?}");
 }
 
+/// Devices have no end, and other modes than files.
+#[test]
+fn keys_that_are_none() {
+    for (file, why) in [
+        ("/dev/null", "the key in /dev/null has 0 octets..."),
+        ("/dev/zero", "/dev/zero is too long for a key"),
+        ("none", "cannot read none: No such file or directory"),
+    ] {
+        let line = format!("udpping --monitor --key-file {file}");
+        check_usage(&line, &format!("udpping: {why}\n"), 2);
+    }
+}
+
 #[test]
 fn options_belong_to_modes() {
     for (line, stderr) in [

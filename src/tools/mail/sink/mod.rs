@@ -15,32 +15,27 @@ mod input;
 mod path;
 mod session;
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use native_tls::TlsAcceptor;
-use nix::poll::PollFlags;
 
 pub(super) use arguments::Arguments;
 use event::Event;
 use folder::Folder;
 use session::Options;
 
-use crate::net::{peer, tcp};
+use crate::cause;
+use crate::net::{accept, peer, tcp};
 use crate::tool::{Context, Endpoint, Error, Status};
 use crate::web::places::{Place, Places};
-use crate::{cause, clock};
 
 /// Each has a thread, and may have a message of --max-size in memory.
 const CONNECTIONS_MAX: usize = 100;
 const TOO_MANY: &[u8] = b"421 4.3.2 there are too many connections\r\n";
-/// How long to wait for descriptors or threads when there are none.
-const SHORTAGE: Duration = Duration::from_millis(100);
 /// For a client that sends nothing, or takes nothing: RFC 5321 section 4.5.3.2.7.
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// RFC 6761 section 6.3: a name that is nobody else's.
@@ -95,7 +90,7 @@ pub(super) fn run(
         &event::listening(arguments, address),
     );
     let mut threads = Vec::new();
-    let stopped = accept(&shared, &listener, &mut threads);
+    let stopped = accept_all(&shared, &listener, &mut threads);
     // The port is free at once.
     drop(listener);
     for thread in threads {
@@ -118,27 +113,17 @@ fn options(arguments: &Arguments, bound: IpAddr) -> Options {
 }
 
 /// Until the job is stopped.
-fn accept(
+fn accept_all(
     shared: &Arc<Shared>,
     listener: &TcpListener,
     threads: &mut Vec<JoinHandle<()>>,
 ) -> Result<Status, Error> {
-    let cancel = &shared.context.cancel;
     loop {
-        cancel.wait(listener.as_fd(), PollFlags::POLLIN, None)?;
+        let (stream, client) = accept::accept(listener, &shared.context.cancel)?;
         threads.retain(|thread| !thread.is_finished());
-        match listener.accept() {
-            Ok((stream, client)) => {
-                // A listener on `::` has IPv4 clients in addresses of IPv6.
-                let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-                threads.extend(welcome(shared, stream, client));
-            }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
-                // The listener would say at once again that there is a connection.
-                _ => cancel.sleep_until(clock::now() + SHORTAGE)?,
-            },
-        }
+        // A listener on `::` has IPv4 clients in addresses of IPv6.
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        threads.extend(welcome(shared, stream, client));
     }
 }
 
