@@ -1,6 +1,5 @@
 //! Where a mail exchanger can be reached (RFC 5321 section 5.1).
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::exchangers::Error;
@@ -8,94 +7,59 @@ use crate::net::dns::outcome::{Found, Outcome};
 use crate::wire::dns::name::Name;
 use crate::wire::dns::record::Data;
 
-/// As many as Postfix tries of a destination. Each may cost the time to connect in vain.
+/// RFC 5321 section 5.1 lets a client limit what it tries, and wants two at least. With as many as
+/// Postfix takes, an exchanger with dozens of dead addresses does not keep the next one waiting.
 const ADDRESSES_MAX: usize = 5;
 
 /// In the order in which they are tried; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Addresses {
     pub(crate) list: Vec<IpAddr>,
+    /// How many there are beside those.
+    pub(crate) left_out: usize,
+    /// The name that they were found at, if it is another one. RFC 2181 section 10.3 forbids it,
+    /// and it works.
+    pub(crate) alias_of: Option<Name>,
     /// DNSSEC vouches for all of them, so that its TLSA records are of interest
     /// (RFC 7672 section 2.2).
     pub(crate) is_authentic: bool,
-    pub(crate) notes: Vec<Note>,
-}
-
-/// What the administrator should know; it does not stop the mail.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Note {
-    Alias { exchanger: Name, name: Name },
-    LeftOut { exchanger: Name, count: usize },
 }
 
 impl Addresses {
-    /// By what is found when its AAAA and A records are asked for. The first is tried first.
-    pub(crate) fn of(exchanger: &Name, lookups: [&Outcome; 2]) -> Result<Addresses, Error> {
-        let name = || exchanger.clone();
-        // Nobody finds such a name. Postfix takes it for what was meant, and nsh delivers where
-        // others do.
-        if let Some(address) = parse(exchanger) {
-            return Ok(Addresses {
-                list: vec![address],
-                is_authentic: false,
-                notes: Vec::new(),
-            });
-        }
-        let found: Vec<&Found> = lookups.into_iter().filter_map(Outcome::found).collect();
+    /// Of an exchanger whose name is an address. Nobody finds such a name. Postfix takes it for
+    /// what was meant, and nsh delivers where others do.
+    pub(crate) fn in_place_of_name(exchanger: &Name) -> Option<Addresses> {
+        let address = exchanger.to_string().parse::<Ipv4Addr>().ok()?;
+        Some(Addresses {
+            list: vec![address.into()],
+            left_out: 0,
+            alias_of: None,
+            is_authentic: false,
+        })
+    }
+
+    /// By what is found when its AAAA and A records are asked for. The first is tried first. One
+    /// family will do, whatever became of the other.
+    pub(crate) fn of(exchanger: &Name, lookups: &[Outcome]) -> Result<Addresses, Error> {
+        let found: Vec<&Found> = lookups.iter().filter_map(Outcome::found).collect();
         let data = found.iter().flat_map(|found| &found.data);
         let all: Vec<IpAddr> = data.filter_map(address).collect();
         if all.is_empty() {
-            return Err(match lookups.into_iter().find_map(Outcome::failure) {
-                Some(failure) => Error::Temporary {
-                    name: name(),
-                    failure,
-                },
-                None => Error::NoAddress(name()),
+            let name = exchanger.clone();
+            return Err(match lookups.iter().find_map(Outcome::failure) {
+                Some(failure) => Error::Temporary { name, failure },
+                None => Error::NoAddress(name),
             });
         }
-        // RFC 2181 section 10.3 forbids it, and it works.
-        let alias = found.iter().find(|found| found.name != *exchanger);
-        let mut notes: Vec<Note> = alias
-            .map(|found| Note::Alias {
-                exchanger: name(),
-                name: found.name.clone(),
-            })
-            .into_iter()
-            .collect();
         let (list, left_out) = interleave(&all);
-        if left_out > 0 {
-            notes.push(Note::LeftOut {
-                exchanger: name(),
-                count: left_out,
-            });
-        }
+        let mut names = found.iter().map(|found| &found.name);
         Ok(Addresses {
             list,
+            left_out,
+            alias_of: names.find(|name| *name != exchanger).cloned(),
             is_authentic: found.iter().all(|found| found.is_authentic),
-            notes,
         })
     }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::Alias { exchanger, name } => write!(
-                f,
-                "the exchanger {exchanger} is an alias of {name}, which RFC 2181 forbids"
-            ),
-            Note::LeftOut { exchanger, count } => write!(
-                f,
-                "only {ADDRESSES_MAX} addresses of {exchanger} are tried, {count} are left out"
-            ),
-        }
-    }
-}
-
-/// The address that a name looks like.
-pub(super) fn parse(name: &Name) -> Option<IpAddr> {
-    let address = name.to_string().parse::<Ipv4Addr>();
-    address.ok().map(IpAddr::V4)
 }
 
 fn address(data: &Data) -> Option<IpAddr> {
@@ -161,62 +125,54 @@ mod tests {
         })
     }
 
-    /// The addresses of an exchanger, and what is noted.
-    fn addresses(exchanger: &str, lookups: [Outcome; 2]) -> Result<[Vec<String>; 2], Error> {
-        let addresses = Addresses::of(&name(exchanger), lookups.each_ref())?;
-        let list = addresses.list.iter().map(ToString::to_string);
-        let notes = addresses.notes.iter().map(ToString::to_string);
-        Ok([list.collect(), notes.collect()])
+    fn addresses(exchanger: &str, lookups: [Outcome; 2]) -> Result<Addresses, Error> {
+        Addresses::of(&name(exchanger), &lookups)
+    }
+
+    fn texts(list: &[IpAddr]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn families_take_turns() {
         #[track_caller]
-        fn check(v6: &[&str], v4: &[&str], expected: &[&str], left_out: &[&str]) {
+        fn check(v6: &[&str], v4: &[&str], expected: &[&str], left_out: usize) {
             let addresses = addresses("mx", [found("mx", v6), found("mx", v4)]);
-            let [list, notes] = addresses.expect("addresses");
-            assert_eq!((list, notes), (owned(expected), owned(left_out)));
+            let addresses = addresses.expect("addresses");
+            assert_eq!(texts(&addresses.list), expected);
+            assert_eq!((addresses.left_out, addresses.alias_of), (left_out, None));
         }
-        fn owned(texts: &[&str]) -> Vec<String> {
-            texts.iter().map(ToString::to_string).collect()
-        }
-        check(&["::1"], &["192.0.2.1"], &["::1", "192.0.2.1"], &[]);
-        check(
-            &["::1"],
-            &["192.0.2.1", "192.0.2.1"],
-            &["::1", "192.0.2.1"],
-            &[],
-        );
+        let both = ["::1", "192.0.2.1"];
+        check(&["::1"], &["192.0.2.1"], &both, 0);
+        check(&["::1"], &["192.0.2.1", "192.0.2.1"], &both, 0);
         let v4 = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
         let first = ["::1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"];
-        check(&["::1"], &v4, &first, &[]);
+        check(&["::1"], &v4, &first, 0);
         let turns = ["::1", "192.0.2.1", "::2", "192.0.2.2", "::3"];
-        let left_out = "only 5 addresses of mx are tried, 2 are left out";
-        check(&["::1", "::2", "::3"], &v4, &turns, &[left_out]);
+        check(&["::1", "::2", "::3"], &v4, &turns, 2);
     }
 
     #[test]
     fn one_family_will_do() {
-        let list = |lookups| addresses("mx", lookups).map(|[list, _]| list);
-        let v4 = || found("mx", &["192.0.2.1"]);
+        #[track_caller]
+        fn check(lookups: [Outcome; 2]) {
+            let addresses = addresses("mx", lookups).expect("addresses");
+            assert_eq!(texts(&addresses.list), ["192.0.2.1"]);
+        }
         for other in [no_data("mx"), FAILED] {
-            assert_eq!(
-                list([other.clone(), v4()]),
-                Ok(vec!["192.0.2.1".to_owned()])
-            );
-            assert_eq!(list([v4(), other]), Ok(vec!["192.0.2.1".to_owned()]));
+            check([other.clone(), found("mx", &["192.0.2.1"])]);
+            check([found("mx", &["192.0.2.1"]), other]);
         }
     }
 
     #[test]
     fn what_rfcs_forbid_and_works() {
         let lookups = [no_data("real.mx"), found("real.mx", &["192.0.2.1"])];
-        let [_, notes] = addresses("mx", lookups).expect("addresses");
-        let text = "the exchanger mx is an alias of real.mx, which RFC 2181 forbids";
-        assert_eq!(notes, [text]);
-        let lookups = [Outcome::NoSuchName(name("192.0.2.1")), FAILED];
-        let [list, _] = addresses("192.0.2.1", lookups).expect("what Postfix takes");
-        assert_eq!(list, ["192.0.2.1"]);
+        let alias = addresses("mx", lookups).expect("addresses");
+        assert_eq!(alias.alias_of, Some(name("real.mx")));
+        let number = Addresses::in_place_of_name(&name("192.0.2.1")).expect("what Postfix takes");
+        assert_eq!(texts(&number.list), ["192.0.2.1"]);
+        assert_eq!(Addresses::in_place_of_name(&name("192.0.2.1.mx")), None);
     }
 
     #[test]
@@ -231,17 +187,14 @@ mod tests {
 
     #[test]
     fn all_that_is_found_must_be_authentic() {
-        let is_authentic = |lookups: [&Outcome; 2]| {
-            let addresses = Addresses::of(&name("mx"), lookups);
-            addresses.expect("addresses").is_authentic
-        };
-        let authentic = found("mx", &["::1"]);
+        let is_authentic = |lookups| addresses("mx", lookups).expect("addresses").is_authentic;
+        let authentic = || found("mx", &["::1"]);
         let other = Outcome::Found(Found {
             name: name("mx"),
             data: vec![Data::A([192, 0, 2, 1].into())],
             is_authentic: false,
         });
-        assert!(is_authentic([&authentic, &no_data("mx")]));
-        assert!(!is_authentic([&authentic, &other]));
+        assert!(is_authentic([authentic(), no_data("mx")]));
+        assert!(!is_authentic([authentic(), other]));
     }
 }

@@ -34,6 +34,7 @@ pub(super) const SMTP_PORT: u16 = 25;
 const BUFFER_OCTETS: usize = 16 << 10;
 
 /// Before the dialogue: what went wrong.
+#[derive(Clone)]
 pub(super) struct Failure {
     pub(super) stage: Stage,
     pub(super) is_temporary: bool,

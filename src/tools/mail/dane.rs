@@ -1,6 +1,7 @@
 //! Whether DNSSEC vouches for the certificate of an exchanger: DANE for SMTP (RFC 7672).
 //!
-//! Left out: DANE-TA(2), which needs the whole chain, and only the leaf is known here.
+//! Left out: DANE-TA(2). It needs the chain that the server shows, of which native-tls hands out
+//! the leaf alone. Its records are treated as section 2.2 has it for unusable ones.
 
 use sha2::{Digest, Sha256, Sha512};
 
@@ -10,7 +11,6 @@ use crate::wire::dns::name::{self, Name};
 use crate::wire::dns::record::{Data, Tlsa};
 
 /// RFC 7218 section 2 has the names.
-const DANE_TA: u8 = 2;
 const DANE_EE: u8 = 3;
 const CERT: u8 = 0;
 const SPKI: u8 = 1;
@@ -38,8 +38,6 @@ pub(crate) enum Verdict {
     Matched,
     #[error("DANE: the certificate is not the one that DNS has")]
     Mismatched,
-    #[error("DANE: not checked, since DNS has only the certificate of an authority")]
-    OnlyAuthorities,
 }
 
 /// The name of the TLSA records of an exchanger, RFC 6698 section 3.
@@ -73,16 +71,14 @@ impl Policy {
 /// RFC 7672 section 3.1.1: neither the names in the certificate matter then, nor its dates.
 pub(crate) fn judge(records: &[Tlsa], leaf_der: &[u8], leaf: &Certificate) -> Verdict {
     let matches = |record: &Tlsa| tlsa_matches(record, leaf_der, &leaf.public_key_info);
-    if records.iter().any(matches) {
-        return Verdict::Matched;
-    }
-    match records.iter().any(|record| record.usage == DANE_TA) {
-        true => Verdict::OnlyAuthorities,
+    match records.iter().any(matches) {
+        true => Verdict::Matched,
         false => Verdict::Mismatched,
     }
 }
 
 /// RFC 7672 section 3.1: without PKIX-TA(0) and PKIX-EE(1), and with digests of their length.
+/// Whoever has DANE-EE(3) beside DANE-TA(2) has to match that.
 pub(crate) fn is_usable(record: &Tlsa) -> bool {
     let is_long_enough = match record.matching_type {
         FULL => !record.data.is_empty(),
@@ -90,9 +86,7 @@ pub(crate) fn is_usable(record: &Tlsa) -> bool {
         SHA2_512 => record.data.len() == 64,
         _ => false,
     };
-    matches!(record.usage, DANE_TA | DANE_EE)
-        && matches!(record.selector, CERT | SPKI)
-        && is_long_enough
+    record.usage == DANE_EE && matches!(record.selector, CERT | SPKI) && is_long_enough
 }
 
 /// Whether a record is of this certificate, as one of the host itself (DANE-EE).
@@ -159,7 +153,7 @@ mod tests {
         let other = record((3, 1 - selector, matching_type), hex);
         assert_eq!(verdict(&[other]), Verdict::Mismatched);
         let authority = record((2, selector, matching_type), hex);
-        assert_eq!(verdict(&[changed, authority]), Verdict::OnlyAuthorities);
+        assert_eq!(verdict(&[changed, authority]), Verdict::Mismatched);
     }
 
     #[test]
@@ -180,6 +174,7 @@ mod tests {
         for fields in [
             (0, 1, 1),
             (1, 1, 1),
+            (2, 1, 1),
             (4, 1, 1),
             (3, 2, 1),
             (3, 1, 3),

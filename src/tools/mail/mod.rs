@@ -25,6 +25,7 @@ mod report;
 mod route;
 mod sasl;
 mod send;
+mod side_by_side;
 mod sink;
 
 use std::time::Duration;

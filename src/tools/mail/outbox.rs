@@ -99,13 +99,9 @@ impl Outbox<'_> {
         }
         self.warn_of_binding(&line, &outcome);
         let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
-        tell(
-            way.context,
-            letters,
-            &outcome,
-            server,
-            clock::now() - started,
-        )?;
+        let took = clock::now() - started;
+        tell(way.context, letters, &outcome, server, took);
+        keep(way.context, letters, &outcome.messages)?;
         Ok(outcome.messages)
     }
 
@@ -162,14 +158,9 @@ impl Outbox<'_> {
 
     /// Nothing was sent to anybody.
     fn in_vain(&self, letters: &[Letter], failure: Failure) -> Result<Fates, Error> {
-        let Failure {
-            stage,
-            is_temporary,
-            reason,
-        } = failure;
-        let failed = Event::failed(stage, is_temporary, &reason);
+        let failed = Event::failed(failure.stage, failure.is_temporary, &failure.reason);
         self.way.context.out.emit(&failed);
-        let refusal = Refusal::unreachable(stage, is_temporary, reason);
+        let refusal = Refusal::unreachable(failure);
         let fate = |address: &Address| (address.clone(), Fate::Refused(refusal.clone()));
         let fates: Fates = letters
             .iter()
@@ -194,14 +185,14 @@ impl Outbox<'_> {
     }
 }
 
-/// What became of the letters, and keeps those of which nobody knows.
+/// What became of the letters.
 pub(super) fn tell(
     context: &Context,
     letters: &[Letter],
     outcome: &Outcome,
     server: String,
     took: Duration,
-) -> Result<(), Error> {
+) {
     let fates = || outcome.messages.iter().flatten();
     if let Protection::ClearAfter(reason) = &outcome.facts.protection {
         context.out.emit(&Event::in_clear(&reason.to_string()));
@@ -235,11 +226,10 @@ pub(super) fn tell(
             ms: report::ms(took),
         });
     }
-    keep(context, letters, &outcome.messages)
 }
 
 /// Those of which nobody knows, and what somebody has typed in vain.
-fn keep(
+pub(super) fn keep(
     context: &Context,
     letters: &[Letter],
     fates: &[Vec<(Address, Fate)>],

@@ -50,7 +50,7 @@ pub(super) fn run(
     if arguments.mx {
         let timeout = timeout.unwrap_or(TIMEOUT);
         return match compose(context, arguments)? {
-            Some(letters) => direct::run(context, arguments, timeout, &letters[0]),
+            Some(letters) => direct::run(context, arguments, timeout, letters),
             None => Ok(not_sent(context)),
         };
     }

@@ -1,7 +1,7 @@
 //! A small world for mail: a name server with a zone, and exchangers with their manners.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -15,7 +15,8 @@ pub struct Dns {
     pub address: String,
 }
 
-/// Owner, type and data, one record a line; `SERVFAIL` for a type spoils all of a name.
+/// Owner, type and data, one record a line; `SERVFAIL` for a type spoils all of a name, or with a
+/// type behind it, only that.
 #[derive(Clone)]
 struct Zone {
     records: Vec<[String; 3]>,
@@ -24,15 +25,21 @@ struct Zone {
 
 impl Dns {
     pub fn start(zone: &str) -> Dns {
-        Dns::with(zone, false)
+        Dns::with(zone, false, false)
     }
 
-    /// One that says it has validated all.
+    /// One that says it has validated all, but what is at a name that begins with `unsigned.`
     pub fn signed(zone: &str) -> Dns {
-        Dns::with(zone, true)
+        Dns::with(zone, true, false)
     }
 
-    fn with(zone: &str, is_signed: bool) -> Dns {
+    /// One that answers a question about addresses only when it is asked for both families, and
+    /// nobody twice.
+    pub fn in_pairs(zone: &str) -> Dns {
+        Dns::with(zone, false, true)
+    }
+
+    fn with(zone: &str, is_signed: bool, in_pairs: bool) -> Dns {
         let record = |line: &str| {
             let mut words = line.trim().splitn(3, ' ').map(str::to_owned);
             [(); 3].map(|()| words.next().unwrap_or_default())
@@ -46,13 +53,24 @@ impl Dns {
         let same = zone.clone();
         thread::spawn(move || {
             let mut buffer = [0; 512];
+            let mut held: Vec<(Vec<u8>, SocketAddr)> = Vec::new();
             while let Ok((count, peer)) = udp.recv_from(&mut buffer) {
-                let mut message = same.answer(&buffer[..count]);
-                if message.len() > UDP_OCTETS_MAX {
-                    message[2] |= 2;
-                    message.truncate(UDP_OCTETS_MAX);
+                let query = buffer[..count].to_vec();
+                let (_, kind) = question(&query);
+                let is_first = in_pairs && kind.starts_with('A') && held.is_empty();
+                assert!(held.iter().all(|(first, _)| question(first).1 != kind));
+                held.push((query, peer));
+                if is_first {
+                    continue;
                 }
-                udp.send_to(&message, peer).expect("sent");
+                for (query, peer) in held.drain(..) {
+                    let mut message = same.answer(&query);
+                    if message.len() > UDP_OCTETS_MAX {
+                        message[2] |= 2;
+                        message.truncate(UDP_OCTETS_MAX);
+                    }
+                    udp.send_to(&message, peer).expect("sent");
+                }
             }
         });
         thread::spawn(move || {
@@ -84,23 +102,15 @@ fn bind() -> (UdpSocket, TcpListener) {
 
 impl Zone {
     fn answer(&self, query: &[u8]) -> Vec<u8> {
-        let mut labels = Vec::new();
-        let mut at = 12;
-        while query[at] != 0 {
-            let end = at + 1 + usize::from(query[at]);
-            labels.push(String::from_utf8_lossy(&query[at + 1..end]).into_owned());
-            at = end;
-        }
-        let kind = match query[at + 2] {
-            1 => "A",
-            15 => "MX",
-            28 => "AAAA",
-            52 => "TLSA",
-            other => panic!("nobody asks for type {other}"),
+        let (name, kind) = question(query);
+        let (rcode, answers) = self.find(&name, kind);
+        let mut message = query[..12 + octets(&name).len() + 4].to_vec();
+        let is_of_unsigned = kind != "CNAME" && self.leads_to(&name).starts_with("unsigned.");
+        let authentic = if self.is_signed && !is_of_unsigned {
+            0x20
+        } else {
+            0
         };
-        let (rcode, answers) = self.find(&labels.join("."), kind);
-        let mut message = query[..at + 5].to_vec();
-        let authentic = if self.is_signed { 0x20 } else { 0 };
         message[2..4].copy_from_slice(&[0x81, 0x80 | authentic | rcode]);
         message[6..8].copy_from_slice(&(answers.len() as u16).to_be_bytes());
         message[11] = 0;
@@ -108,16 +118,29 @@ impl Zone {
         message
     }
 
+    /// The name behind all aliases.
+    fn leads_to<'a>(&'a self, name: &'a str) -> &'a str {
+        let is_alias = |record: &&[String; 3]| record[0] == name && record[1] == "CNAME";
+        match self.records.iter().find(is_alias) {
+            Some([_, _, target]) => self.leads_to(target),
+            None => name,
+        }
+    }
+
     fn find(&self, name: &str, kind: &str) -> (u8, Vec<Vec<u8>>) {
         let of_name = || {
             let is_it = |record: &&[String; 3]| record[0].eq_ignore_ascii_case(name);
             self.records.iter().filter(is_it)
         };
-        if of_name().any(|[_, kind, _]| kind == "SERVFAIL") {
+        let spoils = |of: &str| of.is_empty() || of == kind;
+        if of_name().any(|[_, kind, of]| kind == "SERVFAIL" && spoils(of)) {
             return (SERVFAIL, Vec::new());
         }
         if let Some([_, _, target]) = of_name().find(|record| record[1] == "CNAME") {
-            let (rcode, mut answers) = self.find(target, kind);
+            let (rcode, mut answers) = match kind {
+                "CNAME" => (0, Vec::new()),
+                _ => self.find(target, kind),
+            };
             answers.insert(0, record(name, 5, &octets(target)));
             return (rcode, answers);
         }
@@ -136,6 +159,26 @@ impl Zone {
         let rcode = if of_name().count() == 0 { NXDOMAIN } else { 0 };
         (rcode, answers.collect())
     }
+}
+
+/// The name and the type.
+fn question(query: &[u8]) -> (String, &'static str) {
+    let mut labels = Vec::new();
+    let mut at = 12;
+    while query[at] != 0 {
+        let end = at + 1 + usize::from(query[at]);
+        labels.push(String::from_utf8_lossy(&query[at + 1..end]).into_owned());
+        at = end;
+    }
+    let kind = match query[at + 2] {
+        1 => "A",
+        5 => "CNAME",
+        15 => "MX",
+        28 => "AAAA",
+        52 => "TLSA",
+        other => panic!("nobody asks for type {other}"),
+    };
+    (labels.join("."), kind)
 }
 
 fn record(owner: &str, kind: u8, data: &[u8]) -> Vec<u8> {

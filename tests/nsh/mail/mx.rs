@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::lab::{Dns, Exchanger};
 use super::{Place, place};
-use crate::support::{Ran, unused_port};
+use crate::support::{Ran, matches, unused_port};
 
 /// Each test has a network of its own, so that its exchangers can share a port.
 const OWN_ADDRESSES: &str = "127.25.";
@@ -147,45 +147,168 @@ fn the_next_one_is_asked_as_long_as_nothing_is_settled() {
     assert_eq!(last.seen().last().map(String::as_str), Some("QUIT"));
 }
 
+/// The fate and where it fell, of each recipient, and the exit status.
+#[track_caller]
+fn check(told: (Vec<Value>, Ran), expected: Value, status: i32) -> Vec<Value> {
+    let (events, ran) = told;
+    let fates = fields(&events, "recipient", &["address", "result", "stage"]);
+    assert_eq!((fates, ran.status), (expected, status), "{ran:?}");
+    events
+}
+
 #[test]
 fn what_is_settled_is_not_asked_again() {
     let world = World::new(3);
+    let dns = Dns::start(&world.zone(
+        "lost.test MX 1 c.lab.test
+        lost.test MX 2 b.lab.test
+        no.test MX 1 d.lab.test
+        no.test MX 2 b.lab.test
+        read.test MX 1 e.lab.test
+        read.test MX 2 b.lab.test
+        b.lab.test A 3
+        c.lab.test A 4
+        d.lab.test A 5
+        e.lab.test A 6",
+    ));
+    let untouched = world.exchanger(3, &[]);
+    let _lost = world.exchanger(4, &[(".", "close")]);
+    let _never = world.exchanger(5, &[("MAIL", "550 5.7.1 not from you")]);
+    let _read = world.exchanger(6, &[(".", "451 4.7.1 not this, not now")]);
+    let told = world.send(&dns, "bob@lost.test", "");
+    let events = check(told, json!([["bob@lost.test", "unknown", "final dot"]]), 49);
+    assert_eq!(fields(&events, "kept", &[]), json!([[]]));
+    let told = world.send(&dns, "bob@no.test", "");
+    check(told, json!([["bob@no.test", "refused", "mail"]]), 56);
+    let told = world.send(&dns, "bob@read.test", "");
+    check(told, json!([["bob@read.test", "later", "final dot"]]), 49);
+    assert_eq!(untouched.seen(), [""; 0]);
+}
+
+#[test]
+fn only_who_is_put_off_goes_on_to_the_next_exchanger() {
+    let world = World::new(8);
     let dns = Dns::start(&world.zone(
         "lab.test MX 1 a.lab.test
         lab.test MX 2 b.lab.test
         lost.test MX 1 c.lab.test
         lost.test MX 2 b.lab.test
-        no.test MX 1 d.lab.test
-        no.test MX 2 b.lab.test
         a.lab.test A 2
         b.lab.test A 3
-        c.lab.test A 4
-        d.lab.test A 5",
+        c.lab.test A 4",
     ));
-    let _grey = world.exchanger(2, &[("RCPT TO:<later", "450 4.2.0 greylisted")]);
-    let untouched = world.exchanger(3, &[]);
-    let _lost = world.exchanger(4, &[(".", "close")]);
-    let _never = world.exchanger(5, &[("MAIL", "550 5.7.1 not from you")]);
-    #[track_caller]
-    fn check(events: &[Value], ran: &Ran, expected: Value, status: i32) {
-        let told = fields(events, "recipient", &["result", "stage"]);
-        assert_eq!((told, ran.status), (expected, status), "{ran:?}");
+    const NEVER: (&str, &str) = ("RCPT TO:<never", "550 5.1.1 nobody");
+    const LATER: (&str, &str) = ("RCPT TO:<later", "450 4.2.0 greylisted");
+    let _first = world.exchanger(2, &[NEVER, LATER]);
+    let second = world.exchanger(3, &[]);
+    let _lost = world.exchanger(4, &[LATER, (".", "close")]);
+    let told = world.send(&dns, "bob@lab.test,never@lab.test,later@lab.test", "");
+    let fates = json!([
+        ["bob@lab.test", "accepted", null],
+        ["never@lab.test", "refused", "rcpt"],
+        ["later@lab.test", "accepted", null]
+    ]);
+    let events = check(told, fates, 3);
+    let expected = json!([["a.lab.test", "later@lab.test", "450 4.2.0 greylisted"]]);
+    let names = ["exchanger", "recipient", "reason"];
+    assert_eq!(fields(&events, "passed", &names), expected);
+    let sent = fields(&events, "sent", &["accepted", "refused"]);
+    assert_eq!(sent, json!([[1, 1], [1, 0]]));
+    // Who may have it already does not go on.
+    let told = world.send(&dns, "bob@lost.test,later@lost.test", "");
+    let fates = json!([
+        ["bob@lost.test", "unknown", "final dot"],
+        ["later@lost.test", "accepted", null]
+    ]);
+    check(told, fates, 3);
+    let seen = second.seen();
+    let recipients = seen.iter().filter(|line| line.starts_with("RCPT"));
+    let expected = ["RCPT TO:<later@lab.test>", "RCPT TO:<later@lost.test>"];
+    assert!(recipients.eq(expected), "{seen:?}");
+}
+
+/// Of all exchangers, whether or not the others can be reached.
+#[test]
+fn the_last_answer_is_reported() {
+    let world = World::new(9);
+    let dns = Dns::start(&world.zone(
+        "one.test MX 1 a.lab.test
+        one.test MX 2 down.lab.test
+        one.test MX 3 gone.lab.test
+        two.test MX 1 a.lab.test
+        two.test MX 2 b.lab.test
+        a.lab.test A 2
+        b.lab.test A 3
+        down.lab.test A 9",
+    ));
+    let _first = world.exchanger(2, &[("RCPT", "450 4.2.0 greylisted")]);
+    let _second = world.exchanger(3, &[("RCPT", "452 4.2.2 full")]);
+    let check = |domain: &str, words: &str| {
+        let (events, ran) = world.send(&dns, &format!("bob@{domain}"), "");
+        let told = fields(&events, "recipient", &["result", "stage", "words"]);
+        let expected = json!([["later", "rcpt", words]]);
+        assert_eq!((told, ran.status), (expected, 47), "{ran:?}");
+    };
+    check("one.test", "450 4.2.0 greylisted");
+    check("two.test", "452 4.2.2 full");
+}
+
+#[test]
+fn a_limit_is_told_from_a_failure() {
+    let world = World::new(10);
+    let mut zone = "wide.test MX 1 mx.wide.test
+        both.test MX 1 mx.wide.test
+        both.test MX 2 mx2.wide.test
+        both.test MX 3 mx3.wide.test"
+        .to_owned();
+    for number in 0..60 {
+        zone += &format!("\ncrowd.test MX {number} mx{number}.crowd.test");
+        zone += &format!("\nmx{number}.crowd.test A 99");
+        zone += &format!("\nabsent.test MX {number} mx{number}.absent.test");
     }
-    let (events, ran) = world.send(&dns, "bob@lab.test,later@lab.test", "");
-    check(
-        &events,
-        &ran,
-        json!([["accepted", null], ["later", "rcpt"]]),
-        3,
-    );
-    let (events, ran) = world.send(&dns, "later@lab.test", "");
-    check(&events, &ran, json!([["later", "rcpt"]]), 47);
-    let (events, ran) = world.send(&dns, "bob@lost.test", "");
-    check(&events, &ran, json!([["unknown", "final dot"]]), 49);
-    assert_eq!(fields(&events, "kept", &[]), json!([[]]));
-    let (events, ran) = world.send(&dns, "bob@no.test", "");
-    check(&events, &ran, json!([["refused", "mail"]]), 56);
-    assert_eq!(untouched.seen(), [""; 0]);
+    for address in 100..107 {
+        zone += &format!("\nmx.wide.test A {address}\nmx2.wide.test A {address}");
+    }
+    let dns = Dns::start(&world.zone(&zone));
+    let check = |domain: &str, attempts: usize, status: i32, words: &str| {
+        let (events, ran) = world.send(&dns, &format!("bob@{domain}"), "");
+        let passed = fields(&events, "passed", &[]);
+        assert_eq!(passed.as_array().map(Vec::len), Some(attempts), "{ran:?}");
+        let told = fields(&events, "recipient", &["result", "words"]);
+        let told = [&told[0][0], &told[0][1]].map(|text| text.as_str().unwrap_or_default());
+        assert_eq!((told[0], ran.status), ("later", status), "{ran:?}");
+        assert!(matches(words, told[1]), "{ran:?}");
+    };
+    let (network, port) = (&world.network, world.port);
+    let refused = format!("connection refused by {network}.99:{port}...");
+    let words = "given up after 10 attempts, with 50 exchangers not tried; so far: ";
+    check("crowd.test", 10, 41, &format!("{words}{refused}"));
+    let absent = "5.4.4 none of the mail exchangers of 'absent.test' has an address";
+    check("absent.test", 10, 40, &format!("{words}{absent}"));
+    let words = "given up after 5 attempts, with 2 addresses not tried; so far: connection...";
+    check("wide.test", 5, 41, words);
+    let words =
+        "given up after 10 attempts, with 4 addresses and 1 exchanger not tried; so far: ...";
+    check("both.test", 10, 41, words);
+}
+
+/// A name server that answers neither question about a name before it has heard both.
+#[test]
+fn both_families_are_asked_for_at_the_same_time() {
+    let world = World::new(11);
+    let dns = Dns::in_pairs(&world.zone(
+        "lab.test MX 10 mx.lab.test
+        mx.lab.test A 2
+        half.test MX 10 mx.half.test
+        mx.half.test A 2
+        mx.half.test SERVFAIL AAAA",
+    ));
+    let _exchanger = world.exchanger(2, &[]);
+    for domain in ["lab.test", "half.test"] {
+        let told = world.send(&dns, &format!("bob@{domain}"), "");
+        let accepted = json!([[format!("bob@{domain}"), "accepted", null]]);
+        check(told, accepted, 0);
+    }
 }
 
 #[test]
@@ -240,10 +363,12 @@ fn other_ways_to_an_exchanger() {
         zone += &format!("\nmany.test MX {number} mx{number}.many.test");
     }
     zone += &world.zone("\nmx9.many.test A 2");
+    zone += &format!("\nnumber.test MX 10 {}.2", world.network);
     let dns = Dns::start(&zone);
     let _exchanger = world.exchanger(2, &[]);
     let literal = format!("[{}.2]", world.network);
-    for domain in ["implicit.test", "alias.test", "many.test", &literal] {
+    let domains = ["implicit.test", "alias.test", "many.test", "number.test"];
+    for domain in domains.into_iter().chain([&*literal]) {
         let (events, ran) = world.send(&dns, &format!("bob@{domain}"), "");
         assert_eq!(ran.status, 0, "{ran:?}");
         let server = fields(&events, "connected", &["server"]);
@@ -255,10 +380,10 @@ fn other_ways_to_an_exchanger() {
                     "the exchanger mx.real.test is an alias of host.test, which RFC 2181 forbids"
                 ]]),
             ),
-            "many.test" => (
-                server,
-                json!([["only the first 10 exchangers are tried, 31 are left out"]]),
-            ),
+            "number.test" => {
+                let text = "the MX record has the address NET.2 where RFC 5321 wants a name";
+                (server, json!([[text.replace("NET", &world.network)]]))
+            }
             _ => (server, json!([])),
         };
         assert_eq!(server.as_array().map(Vec::len), Some(1), "{ran:?}");
@@ -271,5 +396,38 @@ fn other_ways_to_an_exchanger() {
     assert_eq!(
         fields(&events, "recipient", &["result"]),
         json!([["accepted"], ["refused"]])
+    );
+}
+
+/// Greylisted, and let in at the next attempt.
+#[test]
+fn another_attempt_is_for_those_that_are_open() {
+    let world = World::new(40);
+    let dns = Dns::start(&world.zone(
+        "one.test MX 1 a.lab.test
+        two.test MX 1 b.lab.test
+        a.lab.test A 2
+        b.lab.test A 3",
+    ));
+    let first = world.exchanger(2, &[]);
+    let _second = world.exchanger(3, &[("RCPT TO:<later", "450 4.2.0 greylisted")]);
+    let options = "--retry 1 --retry-after 1ms";
+    let (events, ran) = world.send(&dns, "bob@one.test,later@two.test", options);
+    let again = fields(&events, "again", &["recipients", "seconds"]);
+    assert_eq!(again, json!([[1, 0.001]]), "{ran:?}");
+    let expected = json!([
+        ["bob@one.test", "accepted"],
+        ["later@two.test", "later"],
+        ["later@two.test", "later"]
+    ]);
+    assert_eq!(
+        fields(&events, "recipient", &["address", "result"]),
+        expected
+    );
+    assert_eq!(ran.status, 3);
+    let seen = first.seen();
+    assert_eq!(
+        seen.iter().filter(|line| line.starts_with("MAIL")).count(),
+        1
     );
 }

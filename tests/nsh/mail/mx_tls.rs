@@ -53,18 +53,20 @@ fn tls_is_taken_as_it_comes() {
     check("clear.test", "", "no_tls", false);
 }
 
+/// The SHA-256 of the certificate.
+fn digest(world: &World) -> String {
+    let pem = world.place.read("cert.pem");
+    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+    let digest = Sha256::digest(STANDARD.decode(base64).expect("PEM"));
+    digest.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 /// RFC 7672.
 #[test]
 fn dane_decides_whom_to_believe() {
     let world = World::new(7);
     world.place.certify();
-    let pem = world.place.read("cert.pem");
-    let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-    let der = STANDARD.decode(base64).expect("PEM");
-    let digest: String = Sha256::digest(der)
-        .iter()
-        .map(|o| format!("{o:02x}"))
-        .collect();
+    let digest = digest(&world);
     let other = "00".repeat(32);
     let port = world.port;
     let zone = world.zone(&format!(
@@ -80,6 +82,16 @@ fn dane_decides_whom_to_believe() {
         odd.test MX 10 mx.odd.test
         mx.odd.test A 2
         _{port}._tcp.mx.odd.test TLSA 1 0 1 {digest}
+        root.test MX 10 mx.root.test
+        mx.root.test A 2
+        _{port}._tcp.mx.root.test TLSA 2 0 1 {digest}
+        both.test MX 10 mx.both.test
+        mx.both.test A 2
+        _{port}._tcp.mx.both.test TLSA 2 0 1 {digest}
+        _{port}._tcp.mx.both.test TLSA 3 0 1 {other}
+        bare.test MX 10 mx.bare.test
+        mx.bare.test A 3
+        _{port}._tcp.mx.bare.test TLSA 2 0 1 {digest}
         spoilt.test MX 10 mx.spoilt.test
         mx.spoilt.test A 2
         _{port}._tcp.mx.spoilt.test SERVFAIL
@@ -99,8 +111,13 @@ fn dane_decides_whom_to_believe() {
     check(&signed, "good.test", 0, json!([["matched"]]), dane());
     check(&signed, "bad.test", 42, json!([["mismatched"]]), dane());
     check(&signed, "clear.test", 44, json!([]), dane());
-    let encrypted = json!([["encrypted"]]);
-    check(&signed, "odd.test", 0, json!([["not_trusted"]]), encrypted);
+    // What cannot be compared still demands TLS.
+    let encrypted = || json!([["encrypted"]]);
+    for domain in ["odd.test", "root.test"] {
+        check(&signed, domain, 0, json!([["not_trusted"]]), encrypted());
+    }
+    check(&signed, "bare.test", 44, json!([]), encrypted());
+    check(&signed, "both.test", 42, json!([["mismatched"]]), dane());
     check(&signed, "spoilt.test", 40, json!([]), json!([]));
     let both = json!([["mismatched"], ["matched"]]);
     check(&signed, "two.test", 0, both, json!([["dane"], ["dane"]]));
@@ -114,4 +131,45 @@ fn dane_decides_whom_to_believe() {
         json!([["not_trusted"]]),
         opportunistic,
     );
+}
+
+/// RFC 7672 section 2.2.2: at the name that an alias leads to, or else at its own.
+#[test]
+fn dane_of_an_exchanger_that_is_an_alias() {
+    let world = World::new(12);
+    world.place.certify();
+    let (digest, other, port) = (digest(&world), "00".repeat(32), world.port);
+    let mut zone = String::new();
+    for (domain, name) in [
+        ("real", "real.host.test"),
+        ("own", "own.host.test"),
+        ("neither", "neither.host.test"),
+        ("signed", "unsigned.host.test"),
+    ] {
+        zone += &format!(
+            "{domain}.test MX 10 mx.{domain}.test
+            mx.{domain}.test CNAME {name}
+            {name} A 2\n"
+        );
+    }
+    zone += &format!(
+        "_{port}._tcp.real.host.test TLSA 3 0 1 {digest}
+        _{port}._tcp.mx.real.test TLSA 3 0 1 {other}
+        _{port}._tcp.mx.own.test TLSA 3 0 1 {digest}
+        _{port}._tcp.unsigned.host.test TLSA 3 0 1 {other}
+        _{port}._tcp.mx.signed.test TLSA 3 0 1 {digest}"
+    );
+    let _sink = secure(&world, 2);
+    let check = |dns: &Dns, domain: &str, verdict: &str| {
+        let (events, ran) = world.send(dns, &format!("bob@{domain}.test"), "");
+        let told = fields(&events, "certificate", &["verdict"]);
+        assert_eq!((told, ran.status), (json!([[verdict]]), 0), "{ran:?}");
+    };
+    let signed = Dns::signed(&world.zone(&zone));
+    check(&signed, "real", "matched");
+    check(&signed, "own", "matched");
+    check(&signed, "neither", "not_trusted");
+    check(&signed, "signed", "matched");
+    let unsigned = Dns::start(&world.zone(&zone));
+    check(&unsigned, "real", "not_trusted");
 }

@@ -71,6 +71,7 @@ fn every_address_of_every_exchanger_is_asked() {
         "EHLO here.test",
         "MAIL FROM:<ann@here.test>",
         "RCPT TO:<bob@lab.test>",
+        "RSET",
         "QUIT",
     ];
     assert_eq!(grey.seen(), envelope);
@@ -102,6 +103,32 @@ fn the_status_says_how_far_a_message_would_come() {
     }
     let (_, ran) = world.mail(&dns, "--route bob");
     assert_eq!(ran.status, 2, "{ran:?}");
+}
+
+#[test]
+fn large_domains_are_asked_as_a_whole() {
+    let world = World::new(24);
+    let mut zone = String::new();
+    for number in 0..66 {
+        zone += &format!("lab.test MX {number} mx{number}.lab.test\n");
+    }
+    for number in 0..41 {
+        zone += &format!("mx{number}.lab.test A 2\n");
+    }
+    for address in 3..9 {
+        zone += &format!("mx0.lab.test A {address}\n");
+    }
+    let dns = Dns::start(&world.zone(&zone));
+    let _exchanger = world.exchanger(2, &[]);
+    let (events, ran) = world.mail(&dns, "--route bob@lab.test");
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let route = fields(&events, "route", &["takers", "probes"]);
+    assert_eq!(route, json!([[41, 45]]), "{ran:?}");
+    let notes = json!([
+        ["2 more exchangers are not asked"],
+        ["2 more addresses of mx0.lab.test are not asked"]
+    ]);
+    assert_eq!(fields(&events, "noted", &["text"]), notes);
 }
 
 #[test]

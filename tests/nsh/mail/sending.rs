@@ -495,12 +495,13 @@ fn events() {
 fn stops_after_each_stage() {
     let mail = "C: MAIL FROM:<ann@a.test>\nS: 250 ok\n";
     let rcpt = "C: RCPT TO:<bob@b.test>\nS: 250 ok\n";
+    let reset = "C: RSET\nS: 250 ok\n";
     for (stage, script) in [
         ("greeting", "S: 220 hi\n".to_owned()),
         ("ehlo", HELLO.to_owned()),
         ("auth", HELLO.to_owned()),
-        ("mail", format!("{HELLO}{mail}")),
-        ("rcpt", format!("{HELLO}{mail}{rcpt}")),
+        ("mail", format!("{HELLO}{mail}{reset}")),
+        ("rcpt", format!("{HELLO}{mail}{rcpt}{reset}")),
     ] {
         let options = format!("--stop-after {stage}");
         let told = check(
@@ -515,7 +516,7 @@ fn stops_after_each_stage() {
     let script = "S: 220 hi\nC: EHLO c.test\nS: 250-mx\nS: 250 PIPELINING\nC: MAIL ...\nC: RCPT ...\nS: 250 ok\nS: 250 ok\n";
     check(
         "--stop-after rcpt",
-        &format!("{script}{BYE}"),
+        &format!("{script}C: RSET\nC: QUIT\nS: 250 ok\nS: 221 bye\n"),
         0,
         "not sent, as asked",
     );

@@ -28,12 +28,17 @@ impl Dialogue<'_> {
     pub(super) fn quit(&mut self) {
         self.queue.clear();
         self.is_quitting = true;
+        // RFC 5321 section 4.1.1.5: who only wanted to look takes back what has begun.
+        if self.plan.stop_after.is_some() && self.needs_reset {
+            self.ask(Question::LastReset, command::RSET.to_vec());
+        }
         self.ask(Question::Quit, command::QUIT.to_vec());
     }
 
-    /// No reply to QUIT changes anything.
+    /// No reply to the last RSET or to QUIT changes anything.
     pub(super) fn lost(&mut self, reason: Reason) {
-        let is_leaving = matches!(self.expected.front(), None | Some(Question::Quit));
+        let next = self.expected.front();
+        let is_leaving = matches!(next, None | Some(Question::LastReset | Question::Quit));
         if self.is_quitting && is_leaving {
             self.phase = Phase::Over;
             return;

@@ -307,7 +307,8 @@ impl<'a> Dialogue<'a> {
     }
 
     fn receive(&mut self, question: Question) -> Step {
-        if mem::take(&mut self.has_spoken) && question != Question::Quit {
+        let is_leaving = matches!(question, Question::LastReset | Question::Quit);
+        if mem::take(&mut self.has_spoken) && !is_leaving {
             self.facts.round_trips += 1;
         }
         Step::Receive {

@@ -42,6 +42,8 @@ pub(super) enum Question {
     Data(usize),
     Bdat(usize),
     FinalDot(usize),
+    /// In front of QUIT.
+    LastReset,
     Quit,
 }
 
@@ -61,7 +63,7 @@ impl Question {
             Question::Rcpt(..) => Some(Stage::Rcpt),
             Question::Data(_) => Some(Stage::Data),
             Question::Bdat(_) | Question::FinalDot(_) => Some(Stage::FinalDot),
-            Question::Quit => None,
+            Question::LastReset | Question::Quit => None,
         }
     }
 
@@ -75,7 +77,7 @@ impl Question {
             Question::Rcpt(..) => Patience::Rcpt,
             Question::Data(_) => Patience::Data,
             Question::Bdat(_) | Question::FinalDot(_) => Patience::FinalDot,
-            Question::Quit => Patience::Quit,
+            Question::LastReset | Question::Quit => Patience::Quit,
         }
     }
 }
@@ -119,7 +121,7 @@ impl Dialogue<'_> {
             Question::Auth => self.on_auth(&reply, shown),
             Question::AuthCancel => self.on_auth_cancel(),
             // Where it has failed, MAIL will.
-            Question::Reset => {}
+            Question::Reset | Question::LastReset => {}
             Question::Mail(job) => self.on_mail(job, shown),
             Question::Rcpt(job, recipient) => self.on_rcpt(job, recipient, shown),
             Question::Data(job) => self.on_data(job, shown),

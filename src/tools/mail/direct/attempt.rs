@@ -24,6 +24,8 @@ pub(crate) struct Target<'a> {
     pub(crate) exchanger: &'a str,
     pub(crate) address: SocketAddr,
     pub(crate) policy: &'a Policy,
+    /// See [`Host::tls_name`](super::directory::Host::tls_name).
+    pub(crate) tls_name: &'a str,
 }
 
 /// What the message is, and how it is told.
@@ -75,7 +77,7 @@ impl Errand<'_> {
                 (Some(Broken::Dane(_)) | None, _) => None,
             };
             if let Some(broken) = &broken {
-                self.tell(&doubted(target.exchanger, broken, weaker));
+                self.tell(&doubted(target, broken, weaker));
                 doubt.get_or_insert(broken.to_string());
             }
             if let Some(weaker) = weaker {
@@ -121,7 +123,7 @@ impl Errand<'_> {
         record: &mut Recorder<'_>,
     ) -> Result<(Attempt, Option<Broken>), Error> {
         let host = target.exchanger;
-        let mut options = self.arguments.tls_options(host)?;
+        let mut options = self.arguments.tls_options(target.tls_name)?;
         options.trust.insecure |= protection == Protection::Encrypted;
         let way = Way {
             context: self.context,
@@ -165,17 +167,21 @@ impl Errand<'_> {
     }
 }
 
-fn doubted(exchanger: &str, broken: &Broken, weaker: Option<Protection>) -> Event {
-    let (verdict, then) = match (broken, weaker) {
-        (Broken::Dane(_), _) => ("mismatched", "this exchanger is not used"),
-        (_, Some(Protection::Clear)) => ("no_tls", "the message goes in clear"),
-        (_, Some(_)) => (
+fn doubted(target: &Target, broken: &Broken, weaker: Option<Protection>) -> Event {
+    let (verdict, then) = match (broken, weaker, target.policy) {
+        (Broken::Dane(_), ..) => ("mismatched", "this exchanger is not used"),
+        (_, Some(Protection::Clear), _) => ("no_tls", "the message goes in clear"),
+        (_, Some(_), Policy::Encrypted) => (
+            "not_trusted",
+            "it is taken all the same, since what DNS has of it cannot be compared here",
+        ),
+        (_, Some(_), _) => (
             "not_trusted",
             "it is taken all the same, since DNS asks for no more",
         ),
-        (_, None) => ("no_tls", "this exchanger is not used"),
+        (_, None, _) => ("no_tls", "this exchanger is not used"),
     };
-    Event::certificate(exchanger, verdict, &format!("{broken}; {then}"))
+    Event::certificate(target.exchanger, verdict, &format!("{broken}; {then}"))
 }
 
 impl Attempt {
@@ -185,9 +191,6 @@ impl Attempt {
         match (self.dane, &self.session, &self.doubt, &self.result) {
             (Some(verdict @ dane::Verdict::Matched), ..) => {
                 Some(Event::certificate(exchanger, "matched", &text(verdict)))
-            }
-            (Some(verdict @ dane::Verdict::OnlyAuthorities), ..) => {
-                Some(Event::certificate(exchanger, "not_checked", &text(verdict)))
             }
             (Some(dane::Verdict::Mismatched), ..) => None,
             (None, Some(_), None, _) => {

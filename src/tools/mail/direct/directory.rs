@@ -1,7 +1,7 @@
 //! What DNS has of the exchangers of a domain.
 //!
-//! Left out: TLSA records under the name that an exchanger is an alias of (RFC 7672
-//! section 2.2.2), since no exchanger should be an alias.
+//! Left out: TLSA records of a domain without MX records that is an alias. They are asked for at
+//! the name it leads to, and not at its own as well (RFC 7672 section 2.2.2).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::super::arguments::Arguments;
 use super::super::courier::SMTP_PORT;
 use super::super::dane::{self, Policy};
 use super::super::exchangers::{Error, Exchanger, Exchangers};
+use super::super::side_by_side::side_by_side;
 use crate::cancel::{Cancel, Cancelled};
 use crate::net::dns::Resolver;
 use crate::net::dns::outcome::Outcome;
@@ -35,8 +36,14 @@ pub(crate) struct Directory<'a> {
 pub(crate) struct Host {
     /// Not empty.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// How many there are beside those.
+    pub(crate) left_out: usize,
     pub(crate) policy: Policy,
-    pub(crate) notes: Vec<String>,
+    /// Told to the server in its handshake, and looked for in its certificate. It is the one that
+    /// has the TLSA records (RFC 7672 section 3.2), or else the exchanger's.
+    pub(crate) tls_name: String,
+    /// What the administrator should know; it does not stop the mail.
+    pub(crate) note: Option<String>,
 }
 
 impl<'a> Directory<'a> {
@@ -70,38 +77,91 @@ impl<'a> Directory<'a> {
         is_authentic: bool,
     ) -> Result<Result<Host, Error>, Cancelled> {
         let name = &exchanger.name;
-        let lookups = [Kind::Aaaa, Kind::A].map(|kind| self.lookup(name, kind));
-        let [v6, v4] = lookups;
-        let addresses = match Addresses::of(name, [&v6?, &v4?]) {
+        let addresses = match self.addresses(name)? {
             Ok(addresses) => addresses,
             Err(error) => return Ok(Err(error)),
         };
-        let tlsa_name = dane::tlsa_name(name, self.port);
-        let policy = match tlsa_name {
-            Ok(tlsa_name) if is_authentic && addresses.is_authentic => {
-                Policy::of(&self.lookup(&tlsa_name, Kind::Tlsa)?)
-            }
-            Ok(_) | Err(_) => Policy::None,
+        let (policy, base) = match is_authentic {
+            true => self.policy(name, &addresses)?,
+            false => (Policy::None, name),
         };
         let list = addresses.list.iter();
         Ok(Ok(Host {
             addresses: list.map(|ip| SocketAddr::new(*ip, self.port)).collect(),
+            left_out: addresses.left_out,
             policy,
-            notes: addresses.notes.iter().map(ToString::to_string).collect(),
+            tls_name: base.to_string(),
+            note: note(name, &addresses),
         }))
+    }
+
+    /// Both families are asked for at the same time, so that a server that is slow with one does
+    /// not hold up the other for longer than for itself.
+    fn addresses(&self, name: &Name) -> Result<Result<Addresses, Error>, Cancelled> {
+        if let Some(addresses) = Addresses::in_place_of_name(name) {
+            return Ok(Ok(addresses));
+        }
+        let kinds = [Kind::Aaaa, Kind::A];
+        let lookups = side_by_side(&kinds, |kind| self.lookup(name, *kind));
+        let lookups: Vec<Outcome> = lookups.into_iter().collect::<Result<_, _>>()?;
+        Ok(Addresses::of(name, &lookups))
+    }
+
+    /// With the TLSA base domain (RFC 7672 section 2.2.2): of an alias, the name it leads to comes
+    /// before its own, which counts also when only the alias is signed.
+    fn policy<'n>(
+        &self,
+        exchanger: &'n Name,
+        addresses: &'n Addresses,
+    ) -> Result<(Policy, &'n Name), Cancelled> {
+        let bases = match (&addresses.alias_of, addresses.is_authentic) {
+            (None, false) => vec![],
+            (None, true) => vec![exchanger],
+            (Some(name), true) => vec![name, exchanger],
+            (Some(_), false) => match self.lookup(exchanger, Kind::Cname)? {
+                Outcome::Found(found) if found.is_authentic => vec![exchanger],
+                Outcome::Failed(failure) => return Ok((Policy::Unknown(failure), exchanger)),
+                Outcome::Found(_) | Outcome::NoData { .. } | Outcome::NoSuchName(_) => vec![],
+            },
+        };
+        for base in bases {
+            // A name that is too long for a prefix has no such records.
+            let Ok(tlsa_name) = dane::tlsa_name(base, self.port) else {
+                continue;
+            };
+            match Policy::of(&self.lookup(&tlsa_name, Kind::Tlsa)?) {
+                Policy::None => {}
+                policy => return Ok((policy, base)),
+            }
+        }
+        Ok((Policy::None, exchanger))
     }
 
     pub(crate) fn literal(&self, address: std::net::IpAddr) -> Host {
         Host {
             addresses: vec![SocketAddr::new(address, self.port)],
+            left_out: 0,
             policy: Policy::None,
-            notes: Vec::new(),
+            tls_name: address.to_string(),
+            note: None,
         }
     }
 
     fn lookup(&self, name: &Name, kind: Kind) -> Result<Outcome, Cancelled> {
         let deadline = clock::now() + self.timeout;
         self.resolver.lookup(name, kind, self.cancel, deadline)
+    }
+}
+
+fn note(exchanger: &Name, addresses: &Addresses) -> Option<String> {
+    match &addresses.alias_of {
+        Some(name) => Some(format!(
+            "the exchanger {exchanger} is an alias of {name}, which RFC 2181 forbids"
+        )),
+        None if Addresses::in_place_of_name(exchanger).is_some() => Some(format!(
+            "the MX record has the address {exchanger} where RFC 5321 wants a name"
+        )),
+        None => None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::super::dialogue::outcome::Refusal;
 use super::super::exchangers::Exchangers;
 use super::super::report::word;
 use crate::output::{self, Printable, Tone};
+use crate::wire::smtp::Address;
 
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -38,6 +39,9 @@ pub(crate) enum Event {
         exchanger: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         address: Option<String>,
+        /// Where it is not about all of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        recipient: Option<String>,
         stage: &'static str,
         reason: String,
     },
@@ -82,10 +86,23 @@ impl Event {
         }
     }
 
-    pub(crate) fn passed(exchanger: &str, address: Option<String>, refusal: &Refusal) -> Event {
+    pub(crate) fn noted(domain: &str, text: &str) -> Event {
+        Event::Noted {
+            domain: domain.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    pub(crate) fn passed(
+        exchanger: &str,
+        address: Option<String>,
+        recipient: Option<&Address>,
+        refusal: &Refusal,
+    ) -> Event {
         Event::Passed {
             exchanger: exchanger.to_owned(),
             address,
+            recipient: recipient.map(ToString::to_string),
             stage: word(refusal.stage),
             reason: Printable(refusal.reason.to_string().as_bytes()).to_string(),
         }
@@ -128,6 +145,7 @@ impl fmt::Display for Event {
             Event::Passed {
                 exchanger,
                 address,
+                recipient,
                 stage,
                 reason,
             } => {
@@ -135,7 +153,11 @@ impl fmt::Display for Event {
                 if let Some(address) = address {
                     write!(f, " ({address})")?;
                 }
-                write!(f, ": not now ({stage}): {reason}")
+                write!(f, ": not now")?;
+                if let Some(recipient) = recipient {
+                    write!(f, " for {recipient}")?;
+                }
+                write!(f, " ({stage}): {reason}")
             }
         }
     }

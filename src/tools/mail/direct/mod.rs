@@ -3,32 +3,30 @@
 pub(super) mod attempt;
 pub(super) mod directory;
 pub(super) mod event;
+pub(super) mod refusal;
+mod tour;
 
 use std::time::Duration;
 
 use self::attempt::{Errand, Target};
 use self::directory::{Directory, Host};
 use self::event::Event;
+use self::refusal::lacks_tls;
+use self::tour::Tour;
 use super::arguments::Arguments;
 use super::compose::Letter;
-use super::courier::{Failure, Recorder};
+use super::courier::Recorder;
 use super::dane::Policy;
 use super::destination::Destination;
-use super::dialogue::outcome::{Fate, Outcome, Reason, Refusal, Stage, exit_status};
+use super::dialogue::outcome::{Fate, Outcome, Refusal};
 use super::dialogue::plan::{Job, Message};
 use super::exchangers;
-use super::outbox::tell;
+use super::outbox::{deliver, keep, tell};
 use super::recorder::recorder;
 use super::report;
-use crate::cancel::Cancelled;
 use crate::clock;
-use crate::net;
 use crate::tool::{Context, Error, Status};
 use crate::wire::smtp::Address;
-
-/// Each may cost the time to connect in vain.
-const ATTEMPTS_MAX: usize = 10;
-const TOO_MANY: &str = "too many addresses have been tried";
 
 /// The recipients of a domain.
 struct Group {
@@ -39,47 +37,50 @@ struct Group {
 }
 
 struct Delivery<'a> {
-    errand: Errand<'a>,
-    directory: Directory<'a>,
+    errand: &'a Errand<'a>,
+    directory: &'a Directory<'a>,
     letter: &'a Letter,
     message: Message,
-}
-
-/// How an attempt has ended.
-enum End {
-    Final(Vec<(Address, Fate)>),
-    Next(Refusal),
 }
 
 pub(super) fn run(
     context: &Context,
     arguments: &Arguments,
     timeout: Duration,
-    letter: &Letter,
+    letters: Vec<Letter>,
 ) -> Result<Status, Error> {
-    let groups = group(&letter.recipients)?;
-    let delivery = Delivery {
-        errand: Errand {
-            context,
-            arguments,
-            timeout,
-            stop_after: arguments.stop_after.map(Into::into),
-            is_quiet: arguments.quiet,
-            is_stepwise: false,
-        },
-        directory: Directory::open(context, arguments, timeout)?,
-        letter,
-        message: Message::new(&letter.octets),
+    // Before the first of them is sent.
+    for letter in &letters {
+        group(&letter.recipients)?;
+    }
+    let errand = Errand {
+        context,
+        arguments,
+        timeout,
+        stop_after: arguments.stop_after.map(Into::into),
+        is_quiet: arguments.quiet,
+        is_stepwise: false,
     };
+    let directory = Directory::open(context, arguments, timeout)?;
     let mut record = recorder(context, arguments.transcript.as_deref())?;
-    let mut fates = Vec::new();
-    for group in &groups {
-        fates.extend(delivery.deliver(group, &mut record)?);
-    }
-    match context.cancel.is_cancelled() {
-        true => Err(Error::Cancelled),
-        false => Ok(Status(exit_status(fates.iter()))),
-    }
+    deliver(context, arguments, letters, |letters| {
+        let mut all = Vec::new();
+        for letter in letters {
+            let delivery = Delivery {
+                errand: &errand,
+                directory: &directory,
+                letter,
+                message: Message::new(&letter.octets),
+            };
+            let mut fates = Vec::new();
+            for group in &group(&letter.recipients)? {
+                fates.extend(delivery.deliver(group, &mut record)?);
+            }
+            all.push(fates);
+        }
+        keep(context, letters, &all)?;
+        Ok(all)
+    })
 }
 
 /// By domain, in the order of the first recipient of each.
@@ -110,233 +111,162 @@ impl Delivery<'_> {
         group: &Group,
         record: &mut Recorder<'_>,
     ) -> Result<Vec<(Address, Fate)>, Error> {
-        let refusal = match self.try_all(group, record)? {
-            End::Final(fates) => return Ok(fates),
-            End::Next(refusal) => refusal,
-        };
-        let recipients = group.recipients.iter();
-        let fates: Vec<_> = recipients
-            .map(|address| (address.clone(), Fate::Refused(refusal.clone())))
-            .collect();
-        for (address, fate) in &fates {
+        let mut tour = Tour::new(&group.recipients);
+        match self.visit_all(group, &mut tour, record) {
+            // Whoever is open is told so.
+            Ok(()) | Err(Error::Cancelled) => {}
+            Err(error) => return Err(error),
+        }
+        let (settled, given_up) = tour.end();
+        for (address, fate) in &given_up {
             let event = report::Event::recipient(address, fate);
             self.errand.context.out.emit(&event);
         }
-        Ok(fates)
+        Ok([settled, given_up].concat())
     }
 
-    fn try_all(&self, group: &Group, record: &mut Recorder<'_>) -> Result<End, Error> {
-        let mut left = ATTEMPTS_MAX;
+    fn visit_all(
+        &self,
+        group: &Group,
+        tour: &mut Tour,
+        record: &mut Recorder<'_>,
+    ) -> Result<(), Error> {
         let domain = match &group.destination {
             Destination::Domain(domain) => domain,
             Destination::AddressLiteral(address) => {
                 let host = self.directory.literal(*address);
-                return self.try_host(group, &address.to_string(), &host, &mut left, record);
+                return self.visit_host(tour, &address.to_string(), &host, record);
             }
         };
-        let plan = match self.directory.exchangers(domain) {
-            Ok(Ok(plan)) => plan,
-            Ok(Err(error)) => return Ok(End::Next(Refusal::nowhere(error))),
-            Err(Cancelled) => return Ok(End::Next(stopped())),
+        let plan = match self.directory.exchangers(domain)? {
+            Ok(plan) => plan,
+            Err(error) => {
+                tour.refuse(&Refusal::nowhere(error));
+                return Ok(());
+            }
         };
         self.errand.tell(&Event::exchangers(&group.domain, &plan));
-        self.note(&group.domain, plan.notes.iter().map(ToString::to_string));
-        let mut furthest: Option<Refusal> = None;
         let mut errors = Vec::new();
+        let mut visited = 0;
         for exchanger in &plan.list {
-            let refusal = match self.directory.host(exchanger, plan.is_authentic) {
-                Ok(Ok(host)) => {
-                    let name = exchanger.name.to_string();
-                    match self.try_host(group, &name, &host, &mut left, record)? {
-                        End::Final(fates) => return Ok(End::Final(fates)),
-                        End::Next(refusal) => refusal,
+            if tour.has_ended() {
+                break;
+            }
+            visited += 1;
+            let name = exchanger.name.to_string();
+            match self.directory.host(exchanger, plan.is_authentic)? {
+                Ok(host) => {
+                    if let Some(note) = &host.note {
+                        self.errand.tell(&Event::noted(&group.domain, note));
                     }
+                    self.visit_host(tour, &name, &host, record)?;
                 }
-                Ok(Err(error)) => {
+                Err(error) => {
+                    tour.attempts += 1;
                     let refusal = Refusal::nowhere(error.clone());
-                    self.pass(&exchanger.name.to_string(), None, &refusal);
+                    self.errand
+                        .tell(&Event::passed(&name, None, None, &refusal));
                     errors.push(error);
-                    continue;
                 }
-                Err(Cancelled) => stopped(),
-            };
-            if furthest
-                .as_ref()
-                .is_none_or(|known| refusal.stage >= known.stage)
-            {
-                furthest = Some(refusal);
             }
         }
-        let nowhere = || Refusal::nowhere(exchangers::Error::of_all(domain, errors));
-        Ok(End::Next(furthest.unwrap_or_else(nowhere)))
+        tour.untried.exchangers = plan.list.len() - visited + plan.left_out;
+        if tour.is_unrefused() {
+            let error = exchangers::Error::of_all(domain, errors);
+            tour.refuse(&Refusal::nowhere(error));
+        }
+        Ok(())
     }
 
-    fn try_host(
+    fn visit_host(
         &self,
-        group: &Group,
+        tour: &mut Tour,
         exchanger: &str,
         host: &Host,
-        left: &mut usize,
         record: &mut Recorder<'_>,
-    ) -> Result<End, Error> {
-        self.note(&group.domain, host.notes.iter().cloned());
+    ) -> Result<(), Error> {
         if let Policy::Unknown(failure) = host.policy {
+            tour.attempts += 1;
             let refusal = Refusal::unprotected(failure);
-            self.pass(exchanger, None, &refusal);
-            return Ok(End::Next(refusal));
+            self.errand
+                .tell(&Event::passed(exchanger, None, None, &refusal));
+            tour.refuse(&refusal);
+            return Ok(());
         }
         self.errand
             .tell(&Event::protection(exchanger, &host.policy));
-        let mut last = Refusal::unreachable(Stage::Connect, true, TOO_MANY.to_owned());
+        let mut visited = 0;
         for address in &host.addresses {
-            if *left == 0 {
+            if tour.has_ended() {
                 break;
             }
-            *left -= 1;
+            visited += 1;
+            tour.attempts += 1;
             let target = Target {
                 exchanger,
                 address: *address,
                 policy: &host.policy,
+                tls_name: &host.tls_name,
             };
-            match self.try_address(group, &target, record)? {
-                End::Final(fates) => return Ok(End::Final(fates)),
-                End::Next(refusal) => {
-                    self.pass(exchanger, Some(address.to_string()), &refusal);
-                    last = refusal;
-                }
-            }
+            self.visit(tour, &target, record)?;
         }
-        Ok(End::Next(last))
+        tour.untried.addresses += host.addresses.len() - visited + host.left_out;
+        Ok(())
     }
 
-    fn try_address(
+    fn visit(
         &self,
-        group: &Group,
+        tour: &mut Tour,
         target: &Target,
         record: &mut Recorder<'_>,
-    ) -> Result<End, Error> {
-        let (context, started) = (self.errand.context, clock::now());
+    ) -> Result<(), Error> {
+        let started = clock::now();
         let job = || Job {
             from: Some(self.letter.from.clone()),
-            recipients: group.recipients.clone(),
+            recipients: tour.recipients(),
             message: self.message.clone(),
             dsn: self.errand.arguments.dsn(),
         };
-        let attempt = match self.errand.attempt(target, job, record) {
-            Ok(attempt) => attempt,
-            Err(Error::Cancelled) => return Ok(End::Next(stopped())),
-            Err(error) => return Err(error),
+        let attempt = self.errand.attempt(target, job, record)?;
+        let lacks_tls =
+            |outcome: &Outcome| lacks_tls(outcome, attempt.doubt.as_deref(), target.policy);
+        let result = match attempt.result.map_err(Refusal::unreachable) {
+            Ok(outcome) => lacks_tls(&outcome).map_or(Ok(outcome), Err),
+            Err(refusal) => Err(refusal),
         };
-        let outcome = match attempt.result {
+        let mut outcome = match result {
             Ok(outcome) => outcome,
-            Err(Failure {
-                stage,
-                is_temporary,
-                reason,
-            }) => {
-                let refusal = Refusal::unreachable(stage, is_temporary, reason);
-                return Ok(End::Next(refusal));
+            Err(refusal) => {
+                self.pass(target, None, &refusal);
+                tour.refuse(&refusal);
+                return Ok(());
             }
         };
-        if !context.cancel.is_cancelled()
-            && let Some(refusal) = passable(&outcome, attempt.doubt.as_deref(), target.policy)
-        {
-            return Ok(End::Next(refusal));
+        let put_off = tour.sort(&mut outcome);
+        let is_settled = outcome.messages.iter().flatten().next().is_some();
+        let is_same = put_off.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        match put_off.first() {
+            Some((_, refusal)) if is_same && !is_settled => self.pass(target, None, refusal),
+            Some(_) | None => {
+                for (recipient, refusal) in &put_off {
+                    self.pass(target, Some(recipient), refusal);
+                }
+            }
+        }
+        if !is_settled {
+            return Ok(());
         }
         let (exchanger, address) = (target.exchanger, target.address);
         let server = format!("{exchanger} [{}]:{}", address.ip(), address.port());
-        tell(
-            context,
-            std::slice::from_ref(self.letter),
-            &outcome,
-            server,
-            clock::now() - started,
-        )?;
-        Ok(End::Final(outcome.messages.into_iter().flatten().collect()))
+        let took = clock::now() - started;
+        let letter = std::slice::from_ref(self.letter);
+        tell(self.errand.context, letter, &outcome, server, took);
+        Ok(())
     }
 
-    fn pass(&self, exchanger: &str, address: Option<String>, refusal: &Refusal) {
-        self.errand
-            .tell(&Event::passed(exchanger, address, refusal));
-    }
-
-    fn note(&self, domain: &str, notes: impl Iterator<Item = String>) {
-        for text in notes {
-            self.errand.tell(&Event::Noted {
-                domain: domain.to_owned(),
-                text,
-            });
-        }
-    }
-}
-
-/// Whether another server may be asked: this one refuses for now, before any recipient, or has
-/// not the TLS that DNS demands. What it may have taken is never offered to another.
-fn passable(outcome: &Outcome, doubt: Option<&str>, policy: &Policy) -> Option<Refusal> {
-    let is_early = |refusal: &&Refusal| refusal.is_temporary && refusal.stage <= Stage::Mail;
-    let fates = outcome.messages.iter().flatten();
-    let refusals = fates.map(|(_, fate)| refusal(fate).filter(is_early));
-    let early: Option<Vec<&Refusal>> = refusals.collect();
-    let first = early.and_then(|early| early.first().map(|first| (*first).clone()));
-    lacks_tls(outcome, doubt, policy).or(first)
-}
-
-/// RFC 7672 section 2.2: delivery is put off then.
-pub(super) fn lacks_tls(
-    outcome: &Outcome,
-    doubt: Option<&str>,
-    policy: &Policy,
-) -> Option<Refusal> {
-    let (_, fate) = outcome.messages.iter().flatten().next()?;
-    let refusal = refusal(fate)?;
-    let is_it = refusal.stage == Stage::Tls || refusal.reason == Reason::StartTlsNotOffered;
-    (is_it && !matches!(policy, Policy::None)).then(|| Refusal {
-        stage: refusal.stage,
-        is_temporary: true,
-        reason: match (doubt, &refusal.reason) {
-            (Some(doubt), Reason::Tls) => Reason::Unreachable(doubt.to_owned()),
-            (_, reason) => reason.clone(),
-        },
-    })
-}
-
-fn refusal(fate: &Fate) -> Option<&Refusal> {
-    match fate {
-        Fate::Refused(refusal) => Some(refusal),
-        Fate::Accepted { .. } | Fate::Unknown(_) | Fate::Stopped(_) => None,
-    }
-}
-
-fn stopped() -> Refusal {
-    Refusal {
-        stage: Stage::Dns,
-        is_temporary: true,
-        reason: Reason::Cancelled,
-    }
-}
-
-impl Refusal {
-    pub(super) fn nowhere(error: exchangers::Error) -> Refusal {
-        Refusal {
-            stage: Stage::Dns,
-            is_temporary: !error.is_permanent(),
-            reason: Reason::Nowhere(error),
-        }
-    }
-
-    pub(super) fn unprotected(failure: net::dns::outcome::Failure) -> Refusal {
-        Refusal {
-            stage: Stage::Dns,
-            is_temporary: true,
-            reason: Reason::Unreachable(format!("cannot look up whether TLS is wanted: {failure}")),
-        }
-    }
-
-    pub(super) fn unreachable(stage: Stage, is_temporary: bool, reason: String) -> Refusal {
-        Refusal {
-            stage,
-            is_temporary,
-            reason: Reason::Unreachable(reason),
-        }
+    fn pass(&self, target: &Target, recipient: Option<&Address>, refusal: &Refusal) {
+        let address = Some(target.address.to_string());
+        let event = Event::passed(target.exchanger, address, recipient, refusal);
+        self.errand.tell(&event);
     }
 }

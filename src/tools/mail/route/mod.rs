@@ -3,12 +3,10 @@
 
 mod event;
 
-use std::thread;
 use std::time::Duration;
 
 use self::event::{Event, Probe};
 use super::arguments::Arguments;
-use super::courier::Failure;
 use super::dane::Policy;
 use super::destination::Destination;
 use super::dialogue::outcome::{Fate, Refusal, Stage, exit_status};
@@ -17,9 +15,11 @@ use super::dialogue::transcript::{Direction, Line};
 use super::direct;
 use super::direct::attempt::{Attempt, Errand, Target};
 use super::direct::directory::{Directory, Host};
+use super::direct::refusal::lacks_tls;
 use super::exchangers::{self, Exchanger};
 use super::message::address::Mailbox;
 use super::report;
+use super::side_by_side::side_by_side;
 use crate::clock;
 use crate::tool::{Context, Error, Status};
 use crate::wire::smtp::Address;
@@ -86,13 +86,7 @@ pub(super) fn run(
     };
     let targets: Vec<(&Candidate, Target)> = candidates.iter().flat_map(targets).collect();
     for together in targets.chunks(PROBES_MAX) {
-        let found: Vec<Result<Found, Error>> = thread::scope(|scope| {
-            let probe = |(_, target): &_| probe(&errand, target, job);
-            let begin = |pair| scope.spawn(move || probe(pair));
-            let running: Vec<_> = together.iter().map(begin).collect();
-            let end = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
-            running.into_iter().map(end).map(finished).collect()
-        });
+        let found = side_by_side(together, |(_, target)| probe(&errand, target, job));
         for ((candidate, target), found) in together.iter().zip(found) {
             let found = found?;
             let fate = found.fate(target.policy);
@@ -158,21 +152,25 @@ fn candidates(
         let host = directory.host(exchanger, plan.is_authentic);
         (host, mx_time + (clock::now() - started))
     };
-    let hosts: Vec<_> = thread::scope(|scope| {
-        let begin = |exchanger| scope.spawn(move || look(exchanger));
-        let running: Vec<_> = plan.list.iter().map(begin).collect();
-        let end = |thread: thread::ScopedJoinHandle<'_, _>| thread.join();
-        running.into_iter().map(end).map(finished).collect()
-    });
-    let mut notes: Vec<String> = plan.notes.iter().map(ToString::to_string).collect();
+    let together = plan.list.chunks(PROBES_MAX);
+    let hosts = together.flat_map(|exchangers| side_by_side(exchangers, look));
+    let mut notes = Vec::new();
+    if plan.left_out > 0 {
+        notes.push(format!("{} more exchangers are not asked", plan.left_out));
+    }
     let mut candidates = Vec::new();
     let mut errors = Vec::new();
     for (exchanger, (host, dns_time)) in plan.list.iter().zip(hosts) {
+        let name = exchanger.name.to_string();
         match host? {
             Ok(host) => {
-                notes.extend(host.notes.iter().cloned());
+                if host.left_out > 0 {
+                    let left_out = host.left_out;
+                    notes.push(format!("{left_out} more addresses of {name} are not asked"));
+                }
+                notes.extend(host.note.clone());
                 candidates.push(Candidate {
-                    exchanger: exchanger.name.to_string(),
+                    exchanger: name,
                     preference: Some(exchanger.preference),
                     dns_time,
                     host,
@@ -180,29 +178,20 @@ fn candidates(
             }
             Err(error) => {
                 let refusal = Refusal::nowhere(error.clone());
-                let name = exchanger.name.to_string();
-                let event = direct::event::Event::passed(&name, None, &refusal);
+                let event = direct::event::Event::passed(&name, None, None, &refusal);
                 context.out.emit(&event);
                 refuse(refusal);
                 errors.push(error);
             }
         }
     }
-    for text in notes {
-        let domain = shown.to_owned();
-        context
-            .out
-            .emit(&direct::event::Event::Noted { domain, text });
+    for note in &notes {
+        context.out.emit(&direct::event::Event::noted(shown, note));
     }
     match candidates.is_empty() {
         true => Ok(Err(exchangers::Error::of_all(domain, errors))),
         false => Ok(Ok(candidates)),
     }
-}
-
-/// A panic is passed on, so that it ends the job as one of its own.
-fn finished<T>(joined: thread::Result<T>) -> T {
-    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_>)> {
@@ -212,6 +201,7 @@ fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_
             exchanger: &candidate.exchanger,
             address: *address,
             policy: &candidate.host.policy,
+            tls_name: &candidate.host.tls_name,
         };
         (candidate, target)
     })
@@ -256,7 +246,7 @@ impl Found {
         }
         match &self.attempt.result {
             Ok(outcome) => {
-                let refusal = direct::lacks_tls(outcome, self.attempt.doubt.as_deref(), policy);
+                let refusal = lacks_tls(outcome, self.attempt.doubt.as_deref(), policy);
                 let fates = outcome.messages.iter().flatten();
                 let fate = || fates.map(|(_, fate)| fate.clone()).next();
                 refusal
@@ -264,11 +254,7 @@ impl Found {
                     .or_else(fate)
                     .unwrap_or(Fate::Stopped(Stage::Rcpt))
             }
-            Err(Failure {
-                stage,
-                is_temporary,
-                reason,
-            }) => Fate::Refused(Refusal::unreachable(*stage, *is_temporary, reason.clone())),
+            Err(failure) => Fate::Refused(Refusal::unreachable(failure.clone())),
         }
     }
 }

@@ -254,8 +254,13 @@ fn later_stops() {
         }
     }
     let mail = format!("{MAIL}S: 250 ok\n");
-    check_stop(Stage::Mail, &mail, false);
     let rcpt = format!("{mail}{RCPT}S: 250 ok\n");
-    check_stop(Stage::Rcpt, &rcpt, false);
+    // Whatever is said to RSET.
+    for reply in ["250 ok", "500 what", "421 bye"] {
+        let reset = format!("C: RSET\nS: {reply}\n");
+        check_stop(Stage::Mail, &format!("{mail}{reset}"), false);
+        check_stop(Stage::Rcpt, &format!("{rcpt}{reset}"), false);
+    }
+    check_stop(Stage::Mail, &format!("{mail}C: RSET\nclosed\n"), true);
     check_stop(Stage::Data, &format!("{rcpt}C: DATA\nS: 354 go\n"), true);
 }
