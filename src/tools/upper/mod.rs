@@ -4,7 +4,9 @@
 //! The smallest tool, and the one to copy for a new one.
 
 mod client;
+mod event;
 mod server;
+mod sockets;
 mod stream;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -5,7 +5,6 @@
 //! with, so that two servers that are made to answer each other fall silent.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -15,24 +14,23 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use serde::Serialize;
 
 use super::Arguments;
+use super::event::{Event, Tally};
+use super::sockets;
 use super::stream::{Outcome, turn};
 use crate::clock;
 use crate::echo::Gate;
 use crate::net::accept::{SHORTAGE, is_shortage};
 use crate::net::inbox::Inbox;
 use crate::net::{self, tcp, udp};
-use crate::output::{self, Printable, Tone};
-use crate::tool::{Context, Endpoint, Error, Status};
+use crate::tool::{Context, Error, Status};
 
 const STOP: Token = Token(0);
 const LISTENER: Token = Token(1);
 const DATAGRAMS: Token = Token(2);
 const FIRST_CONNECTION: usize = 3;
 
-const FREE_PORT_ATTEMPTS_MAX: usize = 16;
 const CONNECTIONS_MAX: usize = 16_384;
 const BUFFER_OCTETS: usize = 64 << 10;
 /// An answer has one hop less than its question, so that this many pass between two servers at
@@ -43,73 +41,6 @@ const RATE_MAX: u32 = 1000;
 /// Answered, and accepted, before anything else gets its turn.
 const DATAGRAMS_MAX: usize = 256;
 const ACCEPTED_MAX: usize = 256;
-/// Shown of a question in the log.
-const SHOWN_OCTETS_MAX: usize = 80;
-
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Event {
-    Listening {
-        address: String,
-        protocols: &'static str,
-        reach: &'static str,
-    },
-    Closed {
-        peer: String,
-        octets: u64,
-        seconds: f64,
-    },
-    Answered {
-        peer: String,
-        protocol: &'static str,
-        question: String,
-        answer: String,
-    },
-    Refused {
-        peer: String,
-        reason: String,
-    },
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Event::Listening {
-                address,
-                protocols,
-                reach,
-            } => {
-                write!(f, "listening on {address} ({protocols}), reachable {reach}")
-            }
-            Event::Closed {
-                peer,
-                octets,
-                seconds,
-            } => {
-                write!(f, "{peer} left after {octets} octets in {seconds:.3} s")
-            }
-            Event::Answered {
-                peer,
-                protocol,
-                question,
-                answer,
-            } => {
-                write!(f, "From {peer} ({protocol}) '{question}', to it '{answer}'")
-            }
-            Event::Refused { peer, reason } => write!(f, "{peer} was refused: {reason}"),
-        }
-    }
-}
-
-impl output::Event for Event {
-    fn tone(&self) -> Tone {
-        match self {
-            Event::Listening { .. } => Tone::Good,
-            Event::Refused { .. } => Tone::Caution,
-            Event::Closed { .. } | Event::Answered { .. } => Tone::Plain,
-        }
-    }
-}
 
 struct Connection {
     stream: TcpStream,
@@ -144,36 +75,6 @@ struct Server<'a> {
     shown: Arc<Mutex<Tally>>,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    accepted: u64,
-    open: u64,
-    datagrams: u64,
-    octets: u64,
-    /// Datagrams that were not answered, and connections that there was no room for.
-    refused: u64,
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally {
-            accepted,
-            open,
-            datagrams,
-            octets,
-            refused,
-        } = self;
-        write!(
-            f,
-            "{open} connections ({accepted} so far), {datagrams} datagrams, {octets} octets"
-        )?;
-        match refused {
-            0 => Ok(()),
-            count => write!(f, ", {count} refused"),
-        }
-    }
-}
-
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Status, Error> {
     let mut server = Server::bind(context, arguments)?;
     let served = server.serve();
@@ -193,46 +94,18 @@ fn lock(shown: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type Sockets = (SocketAddr, Option<TcpListener>, Option<UdpSocket>);
-
-fn listen(
-    mut address: SocketAddr,
-    arguments: &Arguments,
-) -> Result<Sockets, (net::Error, Endpoint)> {
-    let (mut listener, mut datagrams) = (None, None);
-    if !arguments.udp {
-        let bound = tcp::listen(address).map_err(|error| (error, Endpoint::Tcp(address)))?;
-        // With port 0 UDP takes the port that TCP was given.
-        address = bound.local_addr().unwrap_or(address);
-        listener = Some(TcpListener::from_std(bound));
-    }
-    if !arguments.tcp {
-        let bound = udp::bind(address).map_err(|error| (error, Endpoint::Udp(address)))?;
-        address = bound.local_addr().unwrap_or(address);
-        datagrams = Some(UdpSocket::from_std(bound));
-    }
-    Ok((address, listener, datagrams))
-}
-
 impl<'a> Server<'a> {
     fn bind(context: &'a Context, arguments: &Arguments) -> Result<Server<'a>, Error> {
-        let wanted = SocketAddr::new(arguments.bind, arguments.own_port);
-        let mut sockets = listen(wanted, arguments);
-        for _ in 0..FREE_PORT_ATTEMPTS_MAX {
-            // The free port that TCP was given may be somebody's in UDP.
-            if wanted.port() == 0 && sockets.is_err() {
-                sockets = listen(wanted, arguments);
-            }
-        }
-        let (address, listener, datagrams) =
-            sockets.map_err(|(error, endpoint)| context.with_neighbour(error, endpoint))?;
+        let sockets = sockets::bind(arguments)
+            .map_err(|(error, endpoint)| context.with_neighbour(error, endpoint))?;
+        let (address, endpoints) = (sockets.address, sockets.endpoints());
         let poll = Poll::new().map_err(cannot_wait)?;
         let mut server = Server {
             context,
             verbose: arguments.verbose,
             poll,
-            listener,
-            datagrams,
+            listener: sockets.listener,
+            datagrams: sockets.datagrams,
             connections: HashMap::new(),
             next_token: FIRST_CONNECTION,
             again: Vec::new(),
@@ -249,23 +122,7 @@ impl<'a> Server<'a> {
             shown: Arc::default(),
         };
         server.register().map_err(cannot_wait)?;
-        let protocols = match (arguments.tcp, arguments.udp) {
-            (true, _) => "TCP",
-            (_, true) => "UDP",
-            _ => "TCP and UDP",
-        };
-        let listening = Event::Listening {
-            address: address.to_string(),
-            protocols,
-            reach: net::reach(address),
-        };
-        let endpoints: Vec<Endpoint> = [
-            (!arguments.udp).then_some(Endpoint::Tcp(address)),
-            (!arguments.tcp).then_some(Endpoint::Udp(address)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
+        let listening = Event::listening(address, &endpoints);
         let shown = Arc::clone(&server.shown);
         context.summarize_with(move || lock(&shown).to_string());
         context.ready(&endpoints, &listening);
@@ -390,7 +247,7 @@ impl<'a> Server<'a> {
             if self.verbose {
                 self.context
                     .out
-                    .emit(&answered(connection.peer, "TCP", octets));
+                    .emit(&Event::answered(connection.peer, "TCP", octets));
             }
         };
         let stream = &mut connection.stream;
@@ -451,7 +308,7 @@ impl<'a> Server<'a> {
                 continue;
             }
             if self.verbose {
-                let event = answered(peer, "UDP", datagram.octets);
+                let event = Event::answered(peer, "UDP", datagram.octets);
                 self.context.out.emit(&event);
             }
             let octets = &mut self.buffer[..datagram.octets.len()];
@@ -470,20 +327,5 @@ impl<'a> Server<'a> {
             }
         }
         self.datagrams_again = true;
-    }
-}
-
-fn answered(peer: SocketAddr, protocol: &'static str, question: &[u8]) -> Event {
-    let whole = question.strip_suffix(b"\n").unwrap_or(question);
-    let shown = &whole[..whole.len().min(SHOWN_OCTETS_MAX)];
-    let rest = match whole.len() - shown.len() {
-        0 => String::new(),
-        more => format!(" ... and {more} octets"),
-    };
-    Event::Answered {
-        peer: peer.to_string(),
-        protocol,
-        question: format!("{}{rest}", Printable(shown)),
-        answer: format!("{}{rest}", Printable(&shown.to_ascii_uppercase())),
     }
 }
