@@ -7,9 +7,20 @@ const SPAN_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `2`, `0.5` (seconds), `200ms`, `50us`, `3s`, `5m`, `1h`, `2d`.
 pub(crate) fn parse(text: &str) -> Result<Duration, Invalid> {
+    parse_in(text, 1.0)
+}
+
+/// The same, but a number alone is milliseconds.
+pub(crate) fn parse_ms(text: &str) -> Result<Duration, Invalid> {
+    parse_in(text, 1e-3)
+}
+
+/// A number alone is in units of so many seconds.
+fn parse_in(text: &str, default_unit: f64) -> Result<Duration, Invalid> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let seconds_per_unit = match &text[digits.len()..] {
-        "" | "s" => 1.0,
+        "" => default_unit,
+        "s" => 1.0,
         "us" => 1e-6,
         "ms" => 1e-3,
         "m" => 60.0,
@@ -58,6 +69,8 @@ mod tests {
         assert_eq!(parse(".5s"), Ok(ms(500)));
         assert_eq!(parse("200ms"), Ok(ms(200)));
         assert_eq!(parse("1.5m"), Ok(ms(90_000)));
+        assert_eq!(parse_ms("1.5"), Ok(Duration::from_micros(1500)));
+        assert_eq!(parse_ms("2s"), Ok(ms(2000)));
         for wrong in [
             "", "s", "-1", "1x", "1e3", "nan", "inf", "400d", "1 s", "1ms2",
         ] {

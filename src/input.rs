@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,17 +25,26 @@ pub(crate) struct Desk {
 }
 
 pub(crate) struct Question {
-    pub(crate) prompt: String,
-    /// Without echo.
-    pub(crate) secret: bool,
+    pub(crate) wanted: Wanted,
     answer: Arc<Mutex<Option<Answer>>>,
     answered: Arc<Bell>,
     /// Whoever asked has ended.
     withdrawn: Arc<AtomicBool>,
 }
 
+pub(crate) enum Wanted {
+    Line {
+        prompt: String,
+        /// Without echo.
+        secret: bool,
+    },
+    /// That the person edits this file, with the editor of their own.
+    Edited(PathBuf),
+}
+
 pub(crate) enum Answer {
     Line(String),
+    Edited,
     /// Ctrl-D, or the end of stdin.
     End,
     Failed(String),
@@ -122,6 +132,26 @@ impl Input {
         secret: bool,
         instead: &str,
     ) -> Result<Option<String>, Error> {
+        let wanted = Wanted::Line {
+            prompt: prompt.to_owned(),
+            secret,
+        };
+        match self.want(cancel, wanted, instead)? {
+            Answer::Line(line) => Ok(Some(line)),
+            Answer::Edited | Answer::End => Ok(None),
+            Answer::Failed(why) => Err(Error::Unavailable(format!("cannot ask: {why}"))),
+        }
+    }
+
+    /// Gives the terminal to `$VISUAL` or `$EDITOR` with this file, until it has ended.
+    pub(crate) fn edit(&self, cancel: &Cancel, file: &Path, instead: &str) -> Result<(), Error> {
+        match self.want(cancel, Wanted::Edited(file.to_owned()), instead)? {
+            Answer::Failed(why) => Err(Error::Unavailable(format!("{why}; {instead}"))),
+            Answer::Line(_) | Answer::Edited | Answer::End => Ok(()),
+        }
+    }
+
+    fn want(&self, cancel: &Cancel, wanted: Wanted, instead: &str) -> Result<Answer, Error> {
         if self.journal.background_job().is_some() {
             return Err(Error::Usage(format!(
                 "nobody can be asked in the background; {instead}"
@@ -133,8 +163,7 @@ impl Input {
         let withdrawn = Arc::new(AtomicBool::new(false));
         let question = Question {
             withdrawn: Arc::clone(&withdrawn),
-            prompt: prompt.to_owned(),
-            secret,
+            wanted,
             answer: Arc::clone(&answer),
             answered: Arc::clone(&answered),
         };
@@ -149,10 +178,7 @@ impl Input {
             self.desk.bell.ring();
             return Err(cancelled.into());
         }
-        match answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(Answer::Line(line)) => Ok(Some(line)),
-            Some(Answer::End) | None => Ok(None),
-            Some(Answer::Failed(why)) => Err(Error::Unavailable(format!("cannot ask: {why}"))),
-        }
+        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(answer.unwrap_or(Answer::End))
     }
 }

@@ -77,6 +77,8 @@ struct Queue {
     /// By job: how many lines, and whether they were JSON.
     skipped: BTreeMap<u32, (u64, bool)>,
     editing: bool,
+    /// Another program has the terminal.
+    lent: bool,
     /// Why stdout can't be written to.
     lost: Option<io::ErrorKind>,
 }
@@ -250,6 +252,12 @@ impl Screen {
         self.filled.notify_one();
     }
 
+    /// Another program owns the terminal; what jobs say waits.
+    pub(crate) fn set_lent(&self, lent: bool) {
+        self.queue().lent = lent;
+        self.set_editing(lent);
+    }
+
     /// Starts the thread that writes what jobs say. It is never waited for.
     pub(crate) fn start_printer(
         self: &Arc<Screen>,
@@ -259,7 +267,8 @@ impl Screen {
         let print = move || {
             loop {
                 let mut queue = screen.queue();
-                while queue.entries.is_empty() || (queue.editing && editor.is_none()) {
+                while queue.entries.is_empty() || queue.lent || (queue.editing && editor.is_none())
+                {
                     queue = screen
                         .filled
                         .wait(queue)

@@ -10,7 +10,7 @@ use super::editor::{self, Trouble};
 use super::plain::{self, Read};
 use super::terminal::Key;
 use super::{Place, Shell, terminal};
-use crate::input::{Answer, Question};
+use crate::input::{Answer, Question, Wanted};
 use crate::job::{Job, JobTable, guarded};
 use crate::tool::{Error, Status};
 
@@ -121,9 +121,12 @@ impl Shell {
     fn answer(&self, question: &Question) {
         let session = &self.session;
         session.screen.drain();
+        let (prompt, secret) = match &question.wanted {
+            Wanted::Line { prompt, secret } => (prompt.as_str(), *secret),
+            Wanted::Edited(file) => return question.answer(self.lend(question, file)),
+        };
         session.screen.set_editing(true);
-        let edited =
-            editor::with(|editor| guarded(|| editor.ask(&question.prompt, question.secret)));
+        let edited = editor::with(|editor| guarded(|| editor.ask(prompt, secret)));
         session.screen.set_editing(false);
         if question.is_withdrawn() && edited.is_some() {
             self.out()
@@ -138,17 +141,17 @@ impl Shell {
             }
             Some(Ok(Err(Trouble::Failed(error)))) => Answer::Failed(error.to_string()),
             Some(Err(panic)) => Answer::Failed(panic),
-            None => self.answer_plainly(question),
+            None => self.answer_plainly(question, prompt, secret),
         });
     }
 
-    fn answer_plainly(&self, question: &Question) -> Answer {
+    fn answer_plainly(&self, question: &Question, prompt: &str, secret: bool) -> Answer {
         let screen = &self.session.screen;
-        screen.prompt(&question.prompt);
-        terminal::set_echo(!question.secret);
+        screen.prompt(prompt);
+        terminal::set_echo(!secret);
         let read = plain::read_line(&self.session, &|| !question.is_withdrawn());
         terminal::set_echo(true);
-        if question.secret {
+        if secret {
             screen.prompt("\n");
         }
         match read {

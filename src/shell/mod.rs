@@ -12,6 +12,7 @@ mod foreground;
 mod grammar;
 mod highlight;
 mod history;
+mod lending;
 mod manual;
 mod plain;
 mod repl;

@@ -333,10 +333,10 @@ fn octets_reach_a_pipe_as_they_are_and_a_person_as_safe_lines() {
 
 #[test]
 fn what_does_not_work_is_explained() {
-    let port = unused_port("127.0.0.1");
-    let ran = get(&place(), &format!("127.0.0.1:{port}"));
+    let port = unused_port("127.0.0.90");
+    let ran = get(&place(), &format!("127.0.0.90:{port}"));
     let told = format!(
-        "get: connection refused by 127.0.0.1:{port}: nothing is listening there; start one there \
+        "get: connection refused by 127.0.0.90:{port}: nothing is listening there; start one there \
          with 'serve -p {port}'\n"
     );
     assert_eq!((ran.stderr, ran.status), (told, 69));

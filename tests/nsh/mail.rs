@@ -3,6 +3,7 @@
 mod arguments;
 mod authentication;
 mod client;
+mod drafts;
 mod hostile;
 mod lab;
 mod limits;
@@ -13,6 +14,7 @@ mod route;
 mod secrets;
 mod sending;
 mod server;
+mod several;
 mod sink;
 mod splits;
 mod stopping;

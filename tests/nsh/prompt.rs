@@ -45,6 +45,10 @@ impl Terminal {
     }
 
     fn open_in(place: Place, kind: &str) -> Terminal {
+        Terminal::open_with(place, kind, &[])
+    }
+
+    fn open_with(place: Place, kind: &str, variables: &[(&str, &str)]) -> Terminal {
         let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
         pty.resize(Size::new(ROWS, COLUMNS)).expect("a size");
         let child = Command::new(env!("CARGO_BIN_EXE_nsh"))
@@ -52,6 +56,7 @@ impl Terminal {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", place.path())
             .env("TERM", kind)
+            .envs(variables.iter().copied())
             .current_dir(place.path())
             .spawn(pts)
             .expect("nsh starts");
@@ -127,7 +132,7 @@ impl Terminal {
 
     /// Waits for a text that may have left the screen again.
     #[track_caller]
-    fn see_gone(&self, text: &str) {
+    pub fn see_gone(&self, text: &str) {
         assert!(self.comes(text, PATIENCE), "waited for {text:?}");
     }
 
@@ -597,6 +602,63 @@ fn the_prompt_lives_on_with_more_descriptors_than_select_can_take() {
     terminal.type_keys("half");
     terminal.see_at_cursor("nsh[1]> half");
     drop(clients);
+}
+
+/// The text of a message is written in the editor that the person knows; until it has ended,
+/// nobody else writes to the terminal.
+#[test]
+fn an_editor_has_the_terminal() {
+    let place = place();
+    place.write(
+        "editor.sh",
+        "#!/bin/sh\necho with \"$(cat \"$2\")\"\nread -r line < gate\n\
+         echo \"Dear Bob, $line\" > \"$2\"\necho the editor ends\nexit \"$1\"\n",
+    );
+    let gate = place.path().join("gate");
+    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let terminal = Terminal::open_with(place, "xterm-256color", &[("EDITOR", "sh editor.sh 0")]);
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("upper --server -p 0 --udp -v\r");
+    terminal.see("[1] listening on 127.0.0.1:...");
+    let text = terminal.everything();
+    let after = text.split("listening on ").nth(1).expect("an address");
+    let address = after.split(' ').next().expect("an address");
+    let mail = "mail --from a@b.c --to d@e.f --subject s --body Hi --edit --dry-run";
+    terminal.type_keys(&format!("{mail}\r"));
+    terminal.see("with Hi");
+    let client = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let patience = Some(PATIENCE);
+    client.set_read_timeout(patience).expect("a socket");
+    client.send_to(b"meanwhile", address).expect("loopback");
+    assert_eq!(client.recv(&mut [0; 99]).expect("an answer"), 9);
+    std::fs::write(&gate, "the tests pass\n").expect("a reader");
+    terminal.see("Dear Bob, the tests pass");
+    terminal.see_at_cursor("nsh[1]>");
+    terminal.see_gone("meanwhile");
+    let text = terminal.everything();
+    let place_of = |what: &str| text.find(what).expect(what);
+    assert!(
+        place_of("the editor ends") < place_of("meanwhile"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_editor_that_fails() {
+    let place = place();
+    let folder = place.path().to_string_lossy().into_owned();
+    let variables = [("VISUAL", "false"), ("TMPDIR", &folder)];
+    let terminal = Terminal::open_with(place, "xterm-256color", &variables);
+    terminal.see_at_cursor("nsh>");
+    terminal.type_keys("mail --from a@b.c --to d@e.f --subject s --body Hi --edit --dry-run\r");
+    terminal.see("mail: 'false' ended with status 1; give --body or --body-file");
+    terminal.see_gone("mail: the text is kept in ");
+    let entries = std::fs::read_dir(terminal.place.path()).expect("a folder");
+    let kept = entries
+        .map(|entry| entry.expect("an entry").path())
+        .find(|path| path.extension().is_some_and(|end| end == "txt"));
+    let text = std::fs::read_to_string(kept.expect("a text"));
+    assert_eq!(text.expect("it can be read"), "Hi");
 }
 
 /// The senders as they are now, until `q`.

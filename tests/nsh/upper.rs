@@ -94,16 +94,16 @@ fn an_answer_has_one_hop_less_than_its_question() {
 
 #[test]
 fn the_client_explains_what_is_missing() {
-    let port = unused_port("127.0.0.1");
-    let ask = |options: &str| run(&["-c", &format!("upper 127.0.0.1 {port} {options} hi")]);
+    let port = unused_port("127.0.0.89");
+    let ask = |options: &str| run(&["-c", &format!("upper 127.0.0.89 {port} {options} hi")]);
     let ran = ask("");
     let stderr = format!(
-        "upper: connection refused by 127.0.0.1:{port}: nothing is listening there; start it \
+        "upper: connection refused by 127.0.0.89:{port}: nothing is listening there; start it \
          with 'upper --server -p {port}'\n"
     );
     assert_eq!((ran.stderr, ran.status), (stderr, 69));
     let ran = ask("--udp");
-    let stderr = "upper: 127.0.0.1:... answered 'port unreachable': nothing is listening on that \
+    let stderr = "upper: 127.0.0.89:... answered 'port unreachable': nothing is listening on that \
                   UDP port; start it...\n";
     assert!(matches(stderr, &ran.stderr) && ran.status == 69, "{ran:?}");
     let silent = UdpSocket::bind("127.0.0.1:0").expect("loopback");

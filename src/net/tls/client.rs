@@ -78,7 +78,9 @@ pub(crate) enum Error {
 fn in_clear(line: &str) -> String {
     match line.starts_with("220") {
         true => {
-            format!("that port speaks plain text first (SMTP greeting '{line}'); use starttls")
+            format!(
+                "that port speaks plain text first (SMTP greeting '{line}'); take --tls starttls"
+            )
         }
         false => format!("that port speaks plain text ('{line}')"),
     }

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::dialogue::outcome;
 use super::dialogue::plan::Dsn;
 use super::sasl::mechanism::Mechanism;
+use crate::duration;
 use crate::net::tls::pin::Pin;
 use crate::wire::smtp::command::{EhloName, EnvelopeId, Notify, Return};
 
@@ -60,7 +62,7 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with_all = ["sink", "server", "tls", "user", "pin", "insecure"])]
     pub(super) mx: bool,
     /// Send nothing, and ask all exchangers of somebody's domain how far a message would come
-    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::EmailAddress, conflicts_with_all = ["sink", "server", "mx", "to", "cc", "bcc", "tls", "user", "pin", "insecure", "stop_after"])]
+    #[arg(long, value_name = "ADDRESS", value_hint = ValueHint::EmailAddress, conflicts_with_all = ["sink", "server", "mx", "to", "cc", "bcc", "to_file", "subject", "body", "body_file", "html", "attach", "tls", "user", "pin", "insecure", "notify", "ret", "envid", "stop_after", "dry_run", "transcript"])]
     pub(super) route: Option<String>,
     /// Ask this name server, with its port if that is not 53 [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "HOST[:PORT]", value_hint = ValueHint::Hostname, conflicts_with_all = ["sink", "server"])]
@@ -80,6 +82,12 @@ pub(super) struct Arguments {
     /// Who gets it, and nobody sees that
     #[arg(long, value_name = "MAILBOXES", value_hint = ValueHint::EmailAddress, conflicts_with = "sink")]
     pub(super) bcc: Vec<String>,
+    /// Send this message as it is, such as one that was kept, to those it names unless --to does
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "route", "cc", "bcc", "to_file", "subject", "body", "body_file", "edit", "html", "attach"])]
+    pub(super) message: Option<PathBuf>,
+    /// A message of its own for each line of mailboxes in this file, all over one connection
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "to", "cc", "bcc"])]
+    pub(super) to_file: Vec<PathBuf>,
     #[arg(long, conflicts_with = "sink")]
     pub(super) subject: Option<String>,
     /// The text; without it and --body-file, lines are asked for until '.' or the end
@@ -88,6 +96,9 @@ pub(super) struct Arguments {
     /// The text from a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "body"])]
     pub(super) body_file: Option<PathBuf>,
+    /// Write the text with $VISUAL or $EDITOR; --body and --body-file are where it begins
+    #[arg(long, conflicts_with_all = ["sink", "route"])]
+    pub(super) edit: bool,
     /// The same as HTML
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "sink")]
     pub(super) html: Option<PathBuf>,
@@ -153,6 +164,20 @@ pub(super) struct Arguments {
     /// What to call this machine [default: its name, or its address]
     #[arg(long, value_name = "NAME", value_parser = ehlo_name, conflicts_with = "sink")]
     pub(super) ehlo: Option<EhloName>,
+    /// Try again so often, for the recipients alone that were refused for now
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value_t = 0,
+        conflicts_with_all = ["sink", "route", "stop_after"]
+    )]
+    pub(super) retry: u32,
+    /// After so long
+    #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = duration::parse, requires = "retry")]
+    pub(super) retry_after: Duration,
+    /// How long a session may take in all, but for the answer to a message that is sent
+    #[arg(long, value_name = "SPAN", default_value = "1h", value_parser = duration::parse, conflicts_with = "sink")]
+    pub(super) deadline: Duration,
     /// End the session after this stage, before anything is sent
     #[arg(long, value_name = "STAGE", conflicts_with = "sink")]
     pub(super) stop_after: Option<Stop>,

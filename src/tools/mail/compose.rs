@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{IsTerminal, Read};
+use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
+use super::addressees;
 use super::arguments::Arguments;
+use super::finished;
 use super::message::address::Mailbox;
 use super::message::{Attachment, Message};
 use crate::clock;
@@ -19,6 +21,9 @@ use crate::{cause, measure::size};
 
 /// Larger ones no server takes, and each is in memory several times.
 const FILE_OCTETS_MAX: u64 = 100 << 20;
+/// Of all messages of one command; they are in memory together.
+const LETTERS_OCTETS_MAX: usize = 256 << 20;
+const PREVIEW_RECIPIENTS_MAX: usize = 10;
 /// Of a body that is typed.
 const LINES_MAX: usize = 100_000;
 
@@ -27,6 +32,8 @@ pub(super) struct Letter {
     pub(super) recipients: Vec<Address>,
     pub(super) octets: Vec<u8>,
     pub(super) message_id: String,
+    /// Its text is nowhere else.
+    pub(super) is_typed: bool,
 }
 
 /// What is about to be sent, where somebody was asked for parts of it.
@@ -35,6 +42,7 @@ pub(super) struct Letter {
 struct Preview {
     from: String,
     to: Vec<String>,
+    messages: usize,
     subject: String,
     octets: usize,
     text: String,
@@ -42,14 +50,17 @@ struct Preview {
 
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = &self.to[..self.to.len().min(PREVIEW_RECIPIENTS_MAX)];
+        write!(f, "from    {}\nto      {}", self.from, shown.join(", "))?;
+        if self.to.len() > shown.len() {
+            write!(f, " and {} others", self.to.len() - shown.len())?;
+        }
+        write!(f, "\nsubject {}\n", self.subject)?;
+        if self.messages > 1 {
+            write!(f, "{} messages, ", self.messages)?;
+        }
         let size = size::human(self.octets as u64);
-        write!(f, "from    {}\nto      {}", self.from, self.to.join(", "))?;
-        write!(
-            f,
-            "\nsubject {}\n{size}:\n{}",
-            self.subject,
-            self.text.trim_end()
-        )
+        write!(f, "{size}:\n{}", self.text.trim_end())
     }
 }
 
@@ -60,7 +71,19 @@ impl output::Event for Preview {
 }
 
 /// Asks for what is missing, and whether to send it then. `None` if not.
-pub(super) fn compose(context: &Context, arguments: &Arguments) -> Result<Option<Letter>, Error> {
+pub(super) fn compose(
+    context: &Context,
+    arguments: &Arguments,
+) -> Result<Option<Vec<Letter>>, Error> {
+    if let Some(file) = &arguments.message {
+        let from = arguments.from.as_deref().map(|from| {
+            let parsed = Mailbox::parse(from).map_err(|error| wrong("--from", from, error));
+            parsed.map(|mailbox| mailbox.address)
+        });
+        let to = mailboxes("--to", &arguments.to)?;
+        let letter = finished::read(file, from.transpose()?, &to)?;
+        return Ok(Some(vec![letter]));
+    }
     let mut is_asked = false;
     let from = match &arguments.from {
         Some(from) => Mailbox::parse(from).map_err(|error| wrong("--from", from, error))?,
@@ -72,7 +95,13 @@ pub(super) fn compose(context: &Context, arguments: &Arguments) -> Result<Option
     let mut to = mailboxes("--to", &arguments.to)?;
     let cc = mailboxes("--cc", &arguments.cc)?;
     let bcc = mailboxes("--bcc", &arguments.bcc)?;
-    if to.is_empty() && cc.is_empty() && bcc.is_empty() {
+    let lists = arguments
+        .to_file
+        .iter()
+        .map(|file| addressees::read(file))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    if to.is_empty() && cc.is_empty() && bcc.is_empty() && lists.is_empty() {
         is_asked = true;
         to = ask(context, "to: ", "--to", Mailbox::parse_list)?;
     }
@@ -85,27 +114,31 @@ pub(super) fn compose(context: &Context, arguments: &Arguments) -> Result<Option
             })?
         }
     };
+    let mut is_typed = arguments.edit;
     let text = match (&arguments.body, &arguments.body_file) {
         (Some(body), _) => body.clone(),
         (None, Some(file)) => text_of(file)?,
+        (None, None) if arguments.edit => String::new(),
         (None, None) => {
             is_asked = true;
+            is_typed = std::io::stdin().is_terminal();
             body(context)?
         }
     };
-    let mut recipients: Vec<Address> = Vec::new();
-    for mailbox in to.iter().chain(&cc).chain(&bcc) {
-        if !recipients.contains(&mailbox.address) {
-            recipients.push(mailbox.address.clone());
+    let text = match arguments.edit {
+        true => {
+            is_asked = true;
+            edited(context, &text)?
         }
-    }
-    let message = Message {
+        false => text,
+    };
+    let mut message = Message {
         from,
         to,
         cc,
         subject,
         date: clock::wall().fixed_offset(),
-        random: u128::from(random()) << 64 | u128::from(random()),
+        random: 0,
         text,
         html: arguments.html.as_deref().map(text_of).transpose()?,
         attachments: arguments
@@ -114,31 +147,53 @@ pub(super) fn compose(context: &Context, arguments: &Arguments) -> Result<Option
             .map(|file| attachment(file))
             .collect::<Result<_, _>>()?,
     };
-    let octets = message
-        .emit()
-        .map_err(|error| Error::Usage(error.to_string()))?;
-    if is_asked && !arguments.dry_run && !is_wanted(context, &message, &recipients, octets.len())? {
+    let mut letters = Vec::new();
+    let mut octets_left = LETTERS_OCTETS_MAX;
+    let first = lists.is_empty().then(|| message.to.clone());
+    for to in first.into_iter().chain(lists) {
+        message.to = to;
+        let letter = write(&mut message, &bcc, is_typed)?;
+        octets_left = octets_left
+            .checked_sub(letter.octets.len())
+            .ok_or_else(|| {
+                let max = size::human(LETTERS_OCTETS_MAX as u64);
+                Error::Usage(format!("the messages are larger than {max} together"))
+            })?;
+        letters.push(letter);
+    }
+    if is_asked && !arguments.dry_run && !is_wanted(context, &message, &letters)? {
         return Ok(None);
     }
-    Ok(Some(Letter {
-        from: message.from.address.clone(),
-        recipients,
-        message_id: message.message_id(),
-        octets,
-    }))
+    Ok(Some(letters))
 }
 
-fn is_wanted(
-    context: &Context,
-    message: &Message,
-    recipients: &[Address],
-    octets: usize,
-) -> Result<bool, Error> {
+fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Letter, Error> {
+    message.random = u128::from(random()) << 64 | u128::from(random());
+    let mut recipients: Vec<Address> = Vec::new();
+    for mailbox in message.to.iter().chain(&message.cc).chain(bcc) {
+        if !recipients.contains(&mailbox.address) {
+            recipients.push(mailbox.address.clone());
+        }
+    }
+    Ok(Letter {
+        from: message.from.address.clone(),
+        recipients,
+        octets: message
+            .emit()
+            .map_err(|error| Error::Usage(error.to_string()))?,
+        message_id: message.message_id(),
+        is_typed,
+    })
+}
+
+fn is_wanted(context: &Context, message: &Message, letters: &[Letter]) -> Result<bool, Error> {
+    let recipients = letters.iter().flat_map(|letter| &letter.recipients);
     context.out.emit(&Preview {
         from: message.from.address.to_string(),
-        to: recipients.iter().map(ToString::to_string).collect(),
+        to: recipients.map(ToString::to_string).collect(),
+        messages: letters.len(),
         subject: message.subject.clone(),
-        octets,
+        octets: letters.iter().map(|letter| letter.octets.len()).sum(),
         text: message.text.clone(),
     });
     let instead = "give all of --from, --to, --subject and --body";
@@ -190,6 +245,38 @@ fn body(context: &Context) -> Result<String, Error> {
     )))
 }
 
+/// As the person leaves it. What cannot be used is kept.
+fn edited(context: &Context, text: &str) -> Result<String, Error> {
+    let cannot = |error: std::io::Error| {
+        Error::Unavailable(format!("cannot keep the text: {}", cause::of(&error)))
+    };
+    let mut builder = tempfile::Builder::new();
+    let mut file = builder
+        .prefix("nsh-")
+        .suffix(".txt")
+        .tempfile()
+        .map_err(cannot)?;
+    file.write_all(text.as_bytes()).map_err(cannot)?;
+    let edited = context
+        .input
+        .edit(&context.cancel, file.path(), "give --body or --body-file")
+        .and_then(|()| text_of(file.path()));
+    match edited {
+        Ok(text) if text.trim().is_empty() => Err(Error::Usage(
+            "the text is empty; nothing is sent".to_owned(),
+        )),
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let is_written = std::fs::metadata(file.path()).is_ok_and(|written| written.len() > 0);
+            if is_written && let Ok((_, path)) = file.keep() {
+                let text = format!("mail: the text is kept in {}", path.display());
+                context.out.warn(text);
+            }
+            Err(error)
+        }
+    }
+}
+
 fn mailboxes(option: &str, given: &[String]) -> Result<Vec<Mailbox>, Error> {
     let lists = given
         .iter()
@@ -201,7 +288,7 @@ fn wrong(option: &str, given: &str, error: impl fmt::Display) -> Error {
     Error::Usage(format!("{option} '{given}': {error}"))
 }
 
-fn text_of(file: &Path) -> Result<String, Error> {
+pub(super) fn text_of(file: &Path) -> Result<String, Error> {
     String::from_utf8(octets_of(file)?)
         .map_err(|_| Error::Usage(format!("{} is not UTF-8", file.display())))
 }
@@ -214,7 +301,7 @@ fn attachment(file: &Path) -> Result<Attachment, Error> {
     })
 }
 
-fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
     let shown = file.display();
     let cannot =
         |error: std::io::Error| Error::Usage(format!("cannot read {shown}: {}", cause::of(&error)));

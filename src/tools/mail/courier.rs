@@ -46,7 +46,10 @@ pub(super) struct Way<'a> {
     pub(super) context: &'a Context,
     pub(super) host: &'a str,
     pub(super) port: u16,
+    /// For each answer.
     pub(super) timeout: Duration,
+    /// Of the session. The answer to a message that was sent is waited for beyond it.
+    pub(super) deadline: Instant,
     pub(super) options: Options,
     /// What DNSSEC has of the certificate; none where it is left to the options alone.
     pub(super) tlsa: Vec<Tlsa>,
@@ -94,7 +97,7 @@ impl Way<'_> {
         started: Instant,
     ) -> Result<Result<Line, Failure>, Error> {
         let cancel = &self.context.cancel;
-        let deadline = started + self.timeout;
+        let deadline = self.deadline.min(started + self.timeout);
         let failed = |stage, is_temporary, reason: String| {
             Ok(Err(Failure {
                 stage,
@@ -170,7 +173,7 @@ impl Way<'_> {
             }
             match step {
                 Step::Send { octets, patience } => {
-                    let deadline = clock::now() + self.patience(patience);
+                    let deadline = self.until(patience);
                     let sent = line.stream().write_all(octets.octets(), deadline);
                     if let Err(error) = sent {
                         // Why it would not take more.
@@ -187,7 +190,7 @@ impl Way<'_> {
                 } => {
                     if awaited != Some(reply_number) {
                         awaited = Some(reply_number);
-                        deadline = clock::now() + self.patience(patience);
+                        deadline = self.until(patience);
                     }
                     let is_greeting = matches!(patience, Patience::Greeting);
                     let may_want_tls = is_greeting && line.session.is_none() && !is_heard;
@@ -222,7 +225,8 @@ impl Way<'_> {
 
     fn protect(&self, line: &mut Line) -> Result<Session, Broken> {
         let started = clock::now();
-        let session = line.protect(&self.options, started + self.timeout)?;
+        let deadline = self.deadline.min(started + self.timeout);
+        let session = line.protect(&self.options, deadline)?;
         line.tls_time = clock::now() - started;
         self.tell(&Event::tls(&session));
         if !self.tlsa.is_empty() {
@@ -273,9 +277,9 @@ impl Way<'_> {
         }
     }
 
-    fn patience(&self, patience: Patience) -> Duration {
-        match patience {
-            Patience::FinalDot => self.timeout.max(FINAL_DOT_PATIENCE),
+    fn until(&self, patience: Patience) -> Instant {
+        let span = match patience {
+            Patience::FinalDot => return clock::now() + self.timeout.max(FINAL_DOT_PATIENCE),
             Patience::Quit => self.timeout.min(QUIT_PATIENCE),
             Patience::Greeting
             | Patience::Ehlo
@@ -285,7 +289,8 @@ impl Way<'_> {
             | Patience::Rcpt
             | Patience::Data
             | Patience::Block => self.timeout,
-        }
+        };
+        self.deadline.min(clock::now() + span)
     }
 }
 

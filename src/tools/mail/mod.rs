@@ -3,6 +3,7 @@
 //! What to say to a server is the [`dialogue`]'s business, which knows no sockets; the [`courier`]
 //! has those. A [`message`] is built from what [`compose`] found in the options or asked for.
 
+mod addressees;
 mod addresses;
 mod arguments;
 mod broken;
@@ -12,9 +13,12 @@ mod dane;
 mod destination;
 mod dialogue;
 mod direct;
+mod drafts;
 mod exchangers;
+mod finished;
 mod message;
 mod netrc;
+mod outbox;
 mod password;
 mod recorder;
 mod report;

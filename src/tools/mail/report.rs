@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::dialogue::outcome::{Fate, Refusal, Stage};
 use super::dialogue::transcript::{Direction, Line};
+use crate::duration;
 use crate::net::tls::client::Session;
 use crate::output::{self, Printable, Tone};
 use crate::wire::smtp::Address;
@@ -31,9 +32,7 @@ pub(super) enum Event {
         days_left: i64,
     },
     /// For everybody on the way to read.
-    InClear {
-        reason: String,
-    },
+    InClear { reason: String },
     /// Nothing can be sent.
     Failed {
         stage: &'static str,
@@ -47,9 +46,13 @@ pub(super) enum Event {
         stage: Option<&'static str>,
         words: String,
     },
+    /// Some are refused for now.
+    Again { recipients: usize, seconds: f64 },
     Sent {
         server: String,
-        message_id: String,
+        messages: usize,
+        /// Where it is one.
+        message_id: Option<String>,
         queue_id: Option<String>,
         accepted: usize,
         refused: usize,
@@ -60,6 +63,7 @@ pub(super) enum Event {
     },
     Kept {
         file: String,
+        may_have_arrived: bool,
     },
 }
 
@@ -158,9 +162,10 @@ impl fmt::Display for Event {
                 days_left,
             } => {
                 let names = names.join(", ");
+                let days = if *days_left == 1 { "day" } else { "days" };
                 write!(
                     f,
-                    "{version}, {suite}, certificate of {names}, {days_left} days left"
+                    "{version}, {suite}, certificate of {names}, {days_left} {days} left"
                 )
             }
             Event::InClear { reason } => write!(f, "it went in clear: {reason}"),
@@ -193,8 +198,20 @@ impl fmt::Display for Event {
                     words => write!(f, ": {words}"),
                 }
             }
+            Event::Again {
+                recipients,
+                seconds,
+            } => {
+                let whom = match recipients {
+                    1 => "one recipient".to_owned(),
+                    many => format!("{many} recipients"),
+                };
+                let after = duration::human(Duration::from_secs_f64(*seconds));
+                write!(f, "once more for {whom} in {after}")
+            }
             Event::Sent {
                 server,
+                messages,
                 queue_id,
                 accepted,
                 refused,
@@ -211,10 +228,11 @@ impl fmt::Display for Event {
                     (_, Some(id)) => write!(f, "accepted by {server} as {id}")?,
                     (_, None) => write!(f, "accepted by {server}")?,
                 }
-                write!(
-                    f,
-                    " in {round_trips} round trips, {ms:.0} ms: {accepted} accepted"
-                )?;
+                write!(f, " in {round_trips} round trips, {ms:.0} ms: ")?;
+                if *messages > 1 {
+                    write!(f, "{messages} messages, ")?;
+                }
+                write!(f, "{accepted} accepted")?;
                 if *refused > 0 {
                     write!(f, ", {refused} refused")?;
                 }
@@ -223,10 +241,16 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
-            Event::Kept { file } => write!(
-                f,
-                "the message is kept in {file}; sending it again may deliver it twice"
-            ),
+            Event::Kept {
+                file,
+                may_have_arrived,
+            } => {
+                write!(f, "the message is kept in {file}; ")?;
+                match may_have_arrived {
+                    true => write!(f, "sending it again (--message) may deliver it twice"),
+                    false => write!(f, "--message sends it again"),
+                }
+            }
         }
     }
 }
@@ -248,7 +272,7 @@ impl output::Event for Event {
                 unknown: 0,
                 ..
             } => Tone::Good,
-            Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
+            Event::Again { .. } | Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
         }
     }
 }

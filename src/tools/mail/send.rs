@@ -1,29 +1,20 @@
 //! Sending: what is asked for, done and told.
 
-use std::fs::DirBuilder;
-use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use native_tls::Identity;
 
 use super::arguments::{Arguments, Tls};
 use super::compose::{Letter, compose};
-use super::courier::{Failure, Recorder, SMTP_PORT, Way};
-use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal, Stage};
-use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
+use super::courier::{SMTP_PORT, Way};
 use super::direct;
+use super::outbox::Outbox;
 use super::password;
-use super::recorder::{private_file, recorder};
-use super::report::{self, Event};
-use super::sasl::mechanism::{Mechanism, misses_channel_binding};
-use super::sasl::secret::Secret;
-use crate::net::random;
+use super::recorder::recorder;
+use crate::clock;
 use crate::net::tls::client::Options;
 use crate::net::tls::{Trust, files};
 use crate::tool::{Context, Error, Status};
-use crate::{cause, clock};
 
 /// For people; the final dot has more (see [`super::courier`]).
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,14 +43,14 @@ pub(super) fn run(
     };
     if arguments.dry_run {
         return match compose(context, arguments)? {
-            Some(letter) => print(context, &letter),
+            Some(letters) => Ok(print(context, &letters)),
             None => Ok(Status::NEGATIVE),
         };
     }
     if arguments.mx {
         let timeout = timeout.unwrap_or(TIMEOUT);
         return match compose(context, arguments)? {
-            Some(letter) => direct::run(context, arguments, timeout, &letter),
+            Some(letters) => direct::run(context, arguments, timeout, &letters[0]),
             None => Ok(not_sent(context)),
         };
     }
@@ -85,14 +76,21 @@ pub(super) fn run(
         host,
         port,
         timeout: timeout.unwrap_or(TIMEOUT),
+        deadline: clock::now() + arguments.deadline,
         options,
         tlsa: Vec::new(),
         is_quiet: arguments.quiet,
     };
-    let Some(letter) = compose(context, arguments)? else {
+    let Some(letters) = compose(context, arguments)? else {
         return Ok(not_sent(context));
     };
-    deliver(&way, arguments, tls, &letter, secret.as_ref(), &mut record)
+    let outbox = Outbox {
+        way,
+        arguments,
+        tls,
+        secret,
+    };
+    outbox.send(letters, &mut record)
 }
 
 fn not_sent(context: &Context) -> Status {
@@ -100,195 +98,17 @@ fn not_sent(context: &Context) -> Status {
     Status::NEGATIVE
 }
 
-fn deliver(
-    way: &Way,
-    arguments: &Arguments,
-    tls: Tls,
-    letter: &Letter,
-    secret: Option<&Secret>,
-    record: &mut Recorder<'_>,
-) -> Result<Status, Error> {
-    let context = way.context;
-    let started = clock::now();
-    let mut line = match way.connect(tls == Tls::Implicit)? {
-        Ok(line) => line,
-        Err(failure) => return Ok(told(context, failure)),
-    };
-    let binding = line
-        .session
-        .as_ref()
-        .and_then(|session| session.channel_binding.clone());
-    let nonce = format!("{:016x}{:016x}", random(), random());
-    let mechanisms: Option<&[Mechanism]> = match arguments.auth.as_slice() {
-        [] => None,
-        mechanisms => Some(mechanisms),
-    };
-    let credentials = arguments.user.as_deref().zip(secret);
-    let credentials_given = credentials.is_some();
-    let plan = Plan {
-        ehlo_name: arguments.ehlo_name(line.local),
-        tls: match tls {
-            Tls::Implicit => TlsMode::Implicit {
-                channel_binding: binding.as_deref(),
-            },
-            Tls::Starttls => TlsMode::StartTls,
-            Tls::Opportunistic => TlsMode::Opportunistic,
-            Tls::None => TlsMode::None,
-        },
-        credentials: credentials.map(|(user, secret)| Credentials {
-            user,
-            secret,
-            is_token: arguments.token,
-            mechanisms,
-            is_allowed_in_clear: arguments.insecure_auth,
-            nonce: &nonce,
-        }),
-        jobs: vec![Job {
-            from: Some(letter.from.clone()),
-            recipients: letter.recipients.clone(),
-            message: Message::new(&letter.octets),
-            dsn: arguments.dsn(),
-        }],
-        stop_after: arguments.stop_after.map(Into::into),
-        pipelining: true,
-        chunking: true,
-    };
-    let outcome = match way.talk(&mut line, plan, record)? {
-        Ok(outcome) => outcome,
-        Err(failure) => return Ok(told(context, failure)),
-    };
-    if let Some(broken) = &line.broken {
-        let reason = broken.to_string();
-        let failed = Event::failed(Stage::Tls, broken.is_temporary(), &reason);
-        context.out.emit(&failed);
-    }
-    let offered: Vec<&str> = outcome
-        .facts
-        .extensions
-        .auth
-        .iter()
-        .map(String::as_str)
-        .collect();
-    let has_binding = line
-        .session
-        .as_ref()
-        .is_some_and(|session| session.channel_binding.is_some());
-    if credentials_given && misses_channel_binding(&offered, has_binding) {
-        context.out.warn(
-            "mail: the server could bind the login to this TLS connection, and nsh could not",
-        );
-    }
-    let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
-    tell(context, letter, &outcome, server, clock::now() - started)?;
-    if context.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    Ok(Status(outcome.exit_status()))
-}
-
-fn told(context: &Context, failure: Failure) -> Status {
-    let Failure {
-        stage,
-        is_temporary,
-        reason,
-    } = failure;
-    context
-        .out
-        .emit(&Event::failed(stage, is_temporary, &reason));
-    let refusal = Refusal {
-        stage,
-        is_temporary,
-        reason: super::dialogue::outcome::Reason::Tls,
-    };
-    Status(refusal.exit_status())
-}
-
-pub(super) fn tell(
-    context: &Context,
-    letter: &Letter,
-    outcome: &Outcome,
-    server: String,
-    took: Duration,
-) -> Result<(), Error> {
-    let fates = || outcome.messages.iter().flatten();
-    if let Protection::ClearAfter(reason) = &outcome.facts.protection {
-        context.out.emit(&Event::in_clear(&reason.to_string()));
-    }
-    for (address, fate) in fates() {
-        context.out.emit(&Event::recipient(address, fate));
-    }
-    let count = |is: fn(&Fate) -> bool| fates().filter(|(_, fate)| is(fate)).count();
-    let unknown = count(|fate| matches!(fate, Fate::Unknown(_)));
-    if count(|fate| matches!(fate, Fate::Stopped(_))) == 0 {
-        context.out.emit(&Event::Sent {
-            server,
-            message_id: letter.message_id.clone(),
-            queue_id: fates().find_map(|(_, fate)| match fate {
-                Fate::Accepted { queue_id, .. } => queue_id.clone(),
-                _ => None,
-            }),
-            accepted: count(|fate| matches!(fate, Fate::Accepted { .. })),
-            refused: count(|fate| matches!(fate, Fate::Refused(_))),
-            unknown,
-            mechanism: outcome
-                .facts
-                .mechanism
-                .map(|mechanism| mechanism.to_string()),
-            round_trips: outcome.facts.round_trips,
-            ms: report::ms(took),
-        });
-    }
-    if unknown > 0 {
-        let file = keep(letter)?;
-        context.out.emit(&Event::Kept {
-            file: file.display().to_string(),
-        });
-    }
-    Ok(())
-}
-
-/// Of a message of which nobody knows whether it was sent.
-fn keep(letter: &Letter) -> Result<PathBuf, Error> {
-    let folder = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/state");
-    let folder = folder
-        .filter(|folder| folder.is_absolute())
-        .unwrap_or_else(home);
-    let folder = folder.join("nsh/drafts");
-    let name: String = letter
-        .message_id
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(32)
-        .collect();
-    let file = folder.join(format!("{name}.eml"));
-    let cannot = |error: std::io::Error| {
-        Error::Unavailable(format!(
-            "cannot keep {}: {}",
-            file.display(),
-            cause::of(&error)
-        ))
-    };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(cannot)?;
-    private_file(&file)
-        .and_then(|mut kept| kept.write_all(&letter.octets))
-        .map_err(cannot)?;
-    Ok(file)
-}
-
 /// The exact octets where a program reads them, and for a person the same as lines.
-fn print(context: &Context, letter: &Letter) -> Result<Status, Error> {
-    if context.out.takes_octets() {
-        context.out.octets(&letter.octets);
-    } else {
-        let text = String::from_utf8_lossy(&letter.octets).replace("\r\n", "\n");
-        context.out.emit(&Printed { text });
+fn print(context: &Context, letters: &[Letter]) -> Status {
+    for letter in letters {
+        if context.out.takes_octets() {
+            context.out.octets(&letter.octets);
+        } else {
+            let text = String::from_utf8_lossy(&letter.octets).replace("\r\n", "\n");
+            context.out.emit(&Printed { text });
+        }
     }
-    Ok(Status::OK)
+    Status::OK
 }
 
 #[derive(serde::Serialize)]

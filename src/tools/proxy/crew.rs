@@ -63,28 +63,34 @@ impl Crew {
     }
 
     fn hire(self: &Arc<Self>) -> io::Result<()> {
+        self.idle.fetch_add(1, Ordering::SeqCst);
+        let hired = self.employ(|crew| crew.work());
+        if !matches!(hired, Ok(true)) {
+            self.idle.fetch_sub(1, Ordering::SeqCst);
+        }
+        hired.map(|_| ())
+    }
+
+    /// A thread for this work, unless there are as many as there may be.
+    fn employ(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Crew>) + Send + 'static,
+    ) -> io::Result<bool> {
         let mut threads = self.headcount.lock();
         if *threads >= self.shared.limits.threads {
-            return Ok(());
+            return Ok(false);
         }
         let (captured, headcount) = (Arc::clone(self), Arc::clone(&self.headcount));
-        self.idle.fetch_add(1, Ordering::SeqCst);
-        let spawned = thread::Builder::new()
+        thread::Builder::new()
             .name("proxy".to_owned())
             .stack_size(STACK_OCTETS)
             .spawn(move || {
                 let _leaving = Leaving(headcount);
                 let crew = captured;
-                crew.work();
-            });
-        match spawned {
-            Ok(_) => *threads += 1,
-            Err(error) => {
-                self.idle.fetch_sub(1, Ordering::SeqCst);
-                return Err(error);
-            }
-        }
-        Ok(())
+                work(&crew);
+            })?;
+        *threads += 1;
+        Ok(true)
     }
 
     fn work(self: &Arc<Self>) {
@@ -93,6 +99,11 @@ impl Crew {
             let visit = self.shared.lobby.wait();
             if matches!(visit, Visit::Nothing) {
                 continue;
+            }
+            if self.shared.is_closing()
+                && let Visit::Guest(Guest::Tunnel(tunnel)) = visit
+            {
+                return tunnel.run(&self.shared);
             }
             if matches!(visit, Visit::Closed) || self.shared.is_closing() {
                 return;
@@ -209,7 +220,16 @@ impl Crew {
         }
         client.shrink();
         let deadline = client.deadline(shared);
-        shared.lobby.seat(Guest::Client(Box::new(client)), deadline);
+        // A client that has asked for nothing ends with the lobby.
+        let _ = shared.lobby.seat(Guest::Client(Box::new(client)), deadline);
+    }
+
+    /// Nobody new is let in; what is under way goes on.
+    pub(super) fn close(self: &Arc<Self>) {
+        for tunnel in self.shared.close() {
+            // Without a thread it ends.
+            let _ = self.employ(move |crew| tunnel.run(&crew.shared));
+        }
     }
 
     /// Its connection to an origin may be of use to others.

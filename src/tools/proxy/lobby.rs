@@ -67,11 +67,11 @@ impl Lobby {
         })
     }
 
-    /// Until it shows something, or the deadline passes. Once the lobby is closed, it is gone.
-    pub(super) fn seat(&self, guest: Guest, deadline: Instant) {
+    /// Until it shows something, or the deadline passes. Once the lobby is closed, it comes back.
+    pub(super) fn seat(&self, guest: Guest, deadline: Instant) -> Option<Guest> {
         let mut guests = self.guests();
         if guests.is_closed {
-            return;
+            return Some(guest);
         }
         let number = guests.next;
         guests.next += 1;
@@ -93,6 +93,7 @@ impl Lobby {
         if seated.is_ok() {
             guests.waiting.insert(number, (guest, deadline));
         }
+        None
     }
 
     /// Waits for work.
@@ -175,8 +176,8 @@ impl Lobby {
         late
     }
 
-    /// Nobody waits here from now on, and the port is free.
-    pub(super) fn close(&self) {
+    /// Nobody waits here from now on, and the port is free. Tunnels that only pause come back.
+    pub(super) fn close(&self, now: Instant) -> Vec<Tunnel> {
         let mut listener = self
             .listener
             .write()
@@ -186,8 +187,16 @@ impl Lobby {
         guests.is_closed = true;
         let waiting = std::mem::take(&mut guests.waiting);
         drop(guests);
-        drop(waiting);
+        let pausing = waiting.into_values().filter_map(|(guest, _)| {
+            self.dismiss(&guest);
+            match guest {
+                Guest::Tunnel(tunnel) if tunnel.is_pausing(now) => Some(*tunnel),
+                Guest::Tunnel(_) | Guest::Client(_) => None,
+            }
+        });
+        let pausing = pausing.collect();
         self.closing.ring();
+        pausing
     }
 
     fn guests(&self) -> MutexGuard<'_, Guests> {

@@ -238,7 +238,7 @@ impl Proxy {
     /// The port is free at once; what is under way may go on for the grace period.
     fn stop(&self) {
         const ENDING: Duration = Duration::from_secs(1);
-        self.shared.close();
+        self.crew.close();
         self.crew.wait_until(clock::now() + self.grace);
         self.shared.cut.cancel();
         self.crew.wait_until(clock::now() + ENDING);

@@ -13,8 +13,10 @@ use super::lobby::Lobby;
 use super::rewrite::{Forwarded, Pseudonym};
 use super::tally::Tally;
 use super::target::Site;
+use super::tunnel::Tunnel;
 use super::upstream::Upstream;
 use crate::cancel::Cancel;
+use crate::clock;
 use crate::net;
 use crate::web::credentials::Credentials;
 use crate::web::places::Places;
@@ -88,9 +90,10 @@ impl Shared {
         })
     }
 
-    pub(super) fn close(&self) {
+    /// The tunnels that must go on until they are done.
+    pub(super) fn close(&self) -> Vec<Tunnel> {
         self.is_closing.store(true, Ordering::SeqCst);
-        self.lobby.close();
+        self.lobby.close(clock::now())
     }
 
     pub(super) fn is_closing(&self) -> bool {

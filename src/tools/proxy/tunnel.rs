@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use super::faults::{Fault, Pace};
+use super::lobby::Guest;
 use super::pipe::Pipe;
 use super::shared::Shared;
 use super::tally::TunnelRecord;
@@ -18,6 +19,9 @@ use crate::web::places::Place;
 
 /// A tunnel that carries nothing for so long gives its thread back.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// One that has carried something in this time only pauses: it may end by itself when the proxy
+/// does.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// And is closed after this time: what is at its ends may have gone long ago.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(3600);
 /// Copied before it is worth having a pipe, through which the kernel moves the rest.
@@ -30,6 +34,8 @@ pub(super) struct Tunnel {
     up: Flow,
     down: Flow,
     record: TunnelRecord,
+    /// Octets so far, and since when it is so many.
+    carried: (u64, Option<Instant>),
     _place: Place,
 }
 
@@ -76,8 +82,14 @@ impl Tunnel {
             up: flow(from_client),
             down: flow(from_origin),
             record,
+            carried: (0, None),
             _place: place,
         }
+    }
+
+    pub(super) fn is_pausing(&self, now: Instant) -> bool {
+        let (_, since) = self.carried;
+        since.is_some_and(|since| now < since + PAUSE_MAX)
     }
 
     /// Each with whether more can come from there.
@@ -91,14 +103,12 @@ impl Tunnel {
     /// Carries octets until both ends are done, or until nothing moves; then it waits in the
     /// lobby.
     pub(super) fn run(mut self, shared: &Shared) {
-        match self.carry(shared) {
-            Ok(Fate::Idle) => {
-                let deadline = clock::now() + IDLE_MAX;
-                shared
-                    .lobby
-                    .seat(super::lobby::Guest::Tunnel(Box::new(self)), deadline);
+        while let Ok(Fate::Idle) = self.carry(shared) {
+            let deadline = clock::now() + IDLE_MAX;
+            match shared.lobby.seat(Guest::Tunnel(Box::new(self)), deadline) {
+                Some(Guest::Tunnel(tunnel)) if tunnel.is_pausing(clock::now()) => self = *tunnel,
+                Some(_) | None => return,
             }
-            Ok(Fate::Over) | Err(_) => {}
         }
     }
 
@@ -118,12 +128,15 @@ impl Tunnel {
                 self.down
                     .advance(origin, client, &mut buffer, &mut down_pipe)?;
             }
+            let now = clock::now();
             self.record.note(self.up.octets, self.down.octets);
+            if self.up.octets + self.down.octets > self.carried.0 {
+                self.carried = (self.up.octets + self.down.octets, Some(now));
+            }
             if self.up.is_closed && self.down.is_closed {
                 return Ok(Fate::Over);
             }
             let is_stuck = self.up.is_stuck(&up_pipe) || self.down.is_stuck(&down_pipe);
-            let now = clock::now();
             let pause = self.up.pause(now).max(self.down.pause(now));
             let deadline = match (is_stuck, pause) {
                 (_, Duration::ZERO) if !is_stuck => now + PATIENCE,

@@ -21,12 +21,12 @@ pub(crate) struct Options {
     // Chance alone makes bursts of 1 / (1 - loss); with less than that, losses are independent.
     #[arg(long, value_name = "N", value_parser = parse_burst, default_value = "1", hide_default_value = true)]
     pub(crate) burst: f64,
-    /// Hold each reply back for so long
-    #[arg(long, value_name = "SPAN", value_parser = duration::parse, default_value = "0", hide_default_value = true)]
+    /// Hold each reply back for so many milliseconds, or 1.5s
+    #[arg(long, value_name = "MS", value_parser = duration::parse_ms, default_value = "0", hide_default_value = true)]
     pub(crate) delay: Duration,
     /// And for up to so much longer; replies may overtake each other
     // All of `0..=jitter` is equally likely.
-    #[arg(long, value_name = "SPAN", value_parser = duration::parse, default_value = "0", hide_default_value = true)]
+    #[arg(long, value_name = "MS", value_parser = duration::parse_ms, default_value = "0", hide_default_value = true)]
     pub(crate) jitter: Duration,
     /// Send so many of the replies twice, without a number all
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent, num_args = 0..=1, default_missing_value = "100", default_value = "0", hide_default_value = true)]

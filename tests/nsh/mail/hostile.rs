@@ -226,7 +226,7 @@ fn opportunistic_goes_on_in_clear_and_says_so() {
 fn tls_on_a_plain_port() {
     let script = "S: 220 mx.test ready\nWAIT";
     let told = tell_in(place(), &format!("--tls implicit {LETTER}"), script);
-    told.check(52, "nothing was sent (tls): no TLS with 127.0.0.1: that port speaks plain text first (SMTP greeting '220 mx.test ready'); use starttls\n");
+    told.check(52, "nothing was sent (tls): no TLS with 127.0.0.1: that port speaks plain text first (SMTP greeting '220 mx.test ready'); take --tls starttls\n");
     let told = tell_in(
         place(),
         &format!("--tls implicit {LETTER}"),

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::server::{BYE, ENVELOPE, HELLO, LETTER, check, tell, tell_in};
 use crate::support::{Running, matches, place, unused_port};
 
+const OWN_ADDRESS: &str = "127.0.0.91";
+
 #[test]
 fn a_message_is_accepted() {
     let told = tell(
@@ -280,7 +282,7 @@ fn what_nobody_knows_is_kept() {
         let told = tell("", &format!("{HELLO}{ENVELOPE}{end}"));
         let words = format!("bob@b.test: nobody knows whether it was accepted (final dot): {why}");
         told.check(49, &words);
-        told.check(49, "the message is kept in .../.local/state/nsh/drafts/....eml; sending it again may deliver it twice\n");
+        told.check(49, "the message is kept in .../.local/state/nsh/drafts/....eml; sending it again (--message) may deliver it twice\n");
         let drafts = told.drafts();
         let [draft] = &drafts[..] else {
             panic!("{drafts:?}");
@@ -344,8 +346,8 @@ fn an_interrupt_obeys_the_three_ends() {
 
 #[test]
 fn nobody_is_there() {
-    let port = unused_port("127.0.0.1");
-    let line = format!("mail --server 127.0.0.1:{port} --tls none {LETTER}");
+    let port = unused_port(OWN_ADDRESS);
+    let line = format!("mail --server {OWN_ADDRESS}:{port} --tls none {LETTER}");
     let ran = place().run(&["-c", &line]);
     let pattern = "nothing was sent (connect, for now): connection refused by ...; 'mail --sink -p ...' starts ...\n";
     assert!(matches(pattern, &ran.stdout) && ran.status == 41, "{ran:?}");
@@ -553,11 +555,19 @@ fn the_transcript() {
     assert_eq!(file.permissions().mode() & 0o777, 0o600);
 }
 
+#[test]
+fn an_editor_needs_a_terminal() {
+    let ran = place().run(&["-c", &format!("mail {LETTER} --edit --dry-run")]);
+    let told = "...mail: an editor needs a terminal; give --body or --body-file\n";
+    assert!(matches(told, &ran.stderr) && ran.status == 69, "{ran:?}");
+}
+
 /// What cannot be written is told before a server is bothered.
 #[test]
 fn a_transcript_that_cannot_be_written() {
-    let port = unused_port("127.0.0.1");
-    let line = format!("mail --server 127.0.0.1:{port} --tls none {LETTER} --transcript no/folder");
+    let port = unused_port(OWN_ADDRESS);
+    let line =
+        format!("mail --server {OWN_ADDRESS}:{port} --tls none {LETTER} --transcript no/folder");
     let ran = place().run(&["-c", &line]);
     let pattern = "...mail: cannot write no/folder: No such file or directory\n";
     assert!(matches(pattern, &ran.stderr) && ran.status == 2, "{ran:?}");

@@ -8,17 +8,22 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use native_tls::{Identity, TlsAcceptor};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::SockRef;
 
 use crate::support::{Place, Ran, matches, place};
 
 pub struct Server {
     pub address: String,
+    /// As long as it is open, a client is waited for.
+    patience: UnixStream,
     thread: JoinHandle<String>,
 }
 
@@ -119,28 +124,58 @@ impl Server {
         certificate: (String, String),
         talk: impl FnOnce(&mut Conversation) + Send + 'static,
     ) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
-        let address = listener.local_addr().expect("bound").to_string();
-        let thread = std::thread::spawn(move || {
-            let (tcp, _) = listener.accept().expect("a client");
+        Server::listening(move |listener, impatience| {
+            let tcp = accept(&listener, &impatience);
             drop(listener);
             let mut conversation = Conversation::new(tcp, certificate);
             talk(&mut conversation);
             conversation.leave()
-        });
-        Server { address, thread }
+        })
+    }
+
+    /// A connection for each script, one after the other.
+    pub fn of_several(scripts: Vec<String>) -> Server {
+        Server::listening(move |listener, impatience| {
+            let said = scripts.iter().map(|script| {
+                let tcp = accept(&listener, &impatience);
+                let mut conversation = Conversation::new(tcp, Default::default());
+                conversation.play(script);
+                conversation.leave()
+            });
+            said.collect()
+        })
+    }
+
+    fn listening(serve: impl FnOnce(TcpListener, UnixStream) -> String + Send + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound").to_string();
+        let (patience, impatience) = UnixStream::pair().expect("descriptors");
+        let thread = std::thread::spawn(move || serve(listener, impatience));
+        Server {
+            address,
+            patience,
+            thread,
+        }
     }
 
     /// What the client has said, when the script was played to its end.
     #[track_caller]
     pub fn end(self) -> String {
-        // A client that never came must not be waited for.
-        drop(TcpStream::connect(&self.address));
+        let _ = self.patience.shutdown(Shutdown::Both);
         match self.thread.join() {
             Ok(said) => said,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// A client, unless nobody is going to come any more.
+fn accept(listener: &TcpListener, impatience: &UnixStream) -> TcpStream {
+    let mut fds = [listener.as_fd(), impatience.as_fd()]
+        .map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+    poll(&mut fds, PollTimeout::NONE).expect("a wait");
+    assert_eq!(fds[0].any(), Some(true), "no client came");
+    listener.accept().expect("a client").0
 }
 
 /// Runs `mail` against the script; the server's address is `--server`'s.

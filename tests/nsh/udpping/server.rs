@@ -133,7 +133,7 @@ fn fates(options: &str) -> (String, Vec<f64>) {
 
 #[test]
 fn a_seed_says_what_is_lost() {
-    let options = "--loss 35% --reply-loss 20% --duplicate 10% --delay 30ms --jitter 5ms";
+    let options = "--loss 35% --reply-loss 20% --duplicate 10% --delay 30 --jitter 5ms";
     let first = fates(options);
     assert_eq!(first, fates(&format!("{options} --seed 1")));
     let second = fates(&format!("{options} --seed 2"));
@@ -177,7 +177,7 @@ fn answers_come_twice_and_are_counted() {
 /// Large answers that wait are limited, and those beyond are lost and not answered.
 #[test]
 fn what_cannot_be_delayed_is_lost_and_counted_once() {
-    let mut server = listen("--reflector -v --delay 100");
+    let mut server = listen("--reflector -v --delay 100s");
     let client = connect(server.address);
     for _ in 0..300 {
         client.send(&[0; 65_000]).expect("loopback");

@@ -235,7 +235,7 @@ fn a_port_that_does_not_speak_tls_is_told() {
     check(
         &place,
         GREETING,
-        "that port speaks plain text first (SMTP greeting '220 mx.example ESMTP'); use starttls",
+        "that port speaks plain text first (SMTP greeting '220 mx.example ESMTP'); take --tls starttls",
     );
     let greetings = b"220-mx.example\r\n220 ready\r\n";
     let expected = "that port speaks plain text first (SMTP greeting '220-mx.example'); use \

@@ -234,10 +234,6 @@ impl<'a> Dialogue<'a> {
         });
         Outcome {
             messages: messages.collect(),
-            failure: match &self.end {
-                Some(End::Failed(refusal)) => Some(refusal.clone()),
-                Some(End::Stopped(_)) | None => None,
-            },
             facts: self.facts,
         }
     }

@@ -40,8 +40,6 @@ pub(crate) enum Stage {
 pub(crate) struct Outcome {
     /// In the order of the jobs, and of the recipients of each.
     pub(crate) messages: Vec<Vec<(Address, Fate)>>,
-    /// Why the dialogue ended before it had done all.
-    pub(crate) failure: Option<Refusal>,
     pub(crate) facts: Facts,
 }
 
@@ -131,18 +129,8 @@ pub(crate) enum Protection {
     ClearAfter(Reason),
 }
 
-impl Outcome {
-    /// 0 when all is accepted, 3 when some is. Else a temporary failure comes before a permanent
-    /// one, since there is something left to try.
-    pub(crate) fn exit_status(&self) -> u8 {
-        match (exit_status(self.messages.iter().flatten()), &self.failure) {
-            (0, Some(failure)) => failure.exit_status(),
-            (status, _) => status,
-        }
-    }
-}
-
-/// The same for what several servers were asked.
+/// 0 when all is accepted, 3 when some is. Else a temporary failure comes before a permanent one,
+/// since there is something left to try.
 pub(crate) fn exit_status<'a>(fates: impl Iterator<Item = &'a (Address, Fate)> + Clone) -> u8 {
     let fates = || fates.clone().map(|(_, fate)| fate);
     let is_good = |fate: &Fate| matches!(fate, Fate::Accepted { .. } | Fate::Stopped(_));
@@ -164,6 +152,13 @@ pub(crate) fn exit_status<'a>(fates: impl Iterator<Item = &'a (Address, Fate)> +
     let temporary = refusals().find(|refusal| refusal.is_temporary);
     let first = temporary.or_else(|| refusals().next());
     first.map_or(0, Refusal::exit_status)
+}
+
+impl Fate {
+    /// Another attempt may do better, and cannot deliver it twice.
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(self, Fate::Refused(refusal) if refusal.is_temporary)
+    }
 }
 
 impl Refusal {
@@ -240,20 +235,11 @@ mod tests {
             }
         };
         let address = Address::parse("a@b.c").expect("an address");
-        let fates = fates
+        let fates: Vec<_> = fates
             .split(' ')
-            .map(|word| vec![(address.clone(), fate(word))]);
-        let outcome = Outcome {
-            messages: fates.collect(),
-            failure: None,
-            facts: Facts {
-                round_trips: 0,
-                mechanism: None,
-                protection: Protection::Clear,
-                extensions: Extensions::default(),
-            },
-        };
-        assert_eq!(outcome.exit_status(), expected);
+            .map(|word| (address.clone(), fate(word)))
+            .collect();
+        assert_eq!(exit_status(fates.iter()), expected);
     }
 
     #[test]

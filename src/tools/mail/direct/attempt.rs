@@ -130,6 +130,7 @@ impl Errand<'_> {
             host,
             port: target.address.port(),
             timeout: self.timeout,
+            deadline: clock::now() + self.arguments.deadline,
             options,
             tlsa: target.policy.records().to_vec(),
             is_quiet: self.is_quiet,

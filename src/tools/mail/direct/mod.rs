@@ -21,9 +21,9 @@ use super::destination::Destination;
 use super::dialogue::outcome::{Fate, Outcome, Refusal, exit_status};
 use super::dialogue::plan::{Job, Message};
 use super::exchangers;
+use super::outbox::tell;
 use super::recorder::recorder;
 use super::report;
-use super::send::tell;
 use crate::clock;
 use crate::tool::{Context, Error, Status};
 use crate::wire::smtp::Address;
@@ -250,7 +250,8 @@ impl Delivery<'_> {
         let (exchanger, address) = (target.exchanger, target.address);
         let server = format!("{exchanger} [{}]:{}", address.ip(), address.port());
         let took = clock::now() - started;
-        tell(self.errand.context, self.letter, &outcome, server, took)
+        let letters = std::slice::from_ref(self.letter);
+        tell(self.errand.context, letters, &outcome, server, took)
     }
 
     fn pass(&self, target: &Target, recipient: Option<&Address>, refusal: &Refusal) {

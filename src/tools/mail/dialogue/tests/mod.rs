@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::outcome::{Fate, Outcome};
+use super::outcome::{Fate, Outcome, exit_status};
 use super::plan::{Credentials, Dsn, Job, Message, Plan, TlsMode};
 use super::{Dialogue, Patience, Step};
 use crate::tools::mail::sasl::secret::Secret;
@@ -71,6 +71,10 @@ impl Played {
             Fate::Stopped(stage) => format!("stopped after {stage:?}"),
         });
         words.collect::<Vec<String>>().join("; ")
+    }
+
+    fn exit_status(&self) -> u8 {
+        exit_status(self.outcome.messages.iter().flatten())
     }
 }
 

@@ -73,7 +73,7 @@ fn an_old_server_gets_its_mail_after_helo() {
         C: QUIT
         S: 221 bye";
     let played = check(plan, script, "accepted -");
-    assert_eq!(played.outcome.exit_status(), 0);
+    assert_eq!(played.exit_status(), 0);
     assert_eq!(played.outcome.facts.round_trips, 6);
     assert_eq!(
         played.patience,
@@ -231,7 +231,7 @@ fn early_stops() {
         };
         let script = format!("{script}\nC: QUIT\nS: 221 bye");
         let played = check(plan, &script, &format!("stopped after {stage:?}"));
-        assert_eq!(played.outcome.exit_status(), 0);
+        assert_eq!(played.exit_status(), 0);
     }
     check_stop(Stage::Greeting, TlsMode::StartTls, "S: 220 hi");
     check_stop(

@@ -169,7 +169,7 @@ fn refused_before_mail() {
     };
     let script = format!("{HELLO}{QUIT}");
     let played = play(plan(), &script, 1);
-    assert_eq!(played.outcome.exit_status(), 56);
+    assert_eq!(played.exit_status(), 56);
     assert!(played.fates().ends_with("; 56 more than 1000 recipients"));
 }
 
@@ -192,12 +192,12 @@ fn recipients_are_taken_one_by_one() {
     let script = format!("{envelope}C: DATA\nS: 354 go\nC: hi\nC: .\nS: 250 OK id=1a\n{QUIT}");
     let fates = "57 550 5.1.1 unknown; accepted 1a; 47 450 4.2.0 greylisted";
     let played = check(three, &script, fates);
-    assert_eq!(played.outcome.exit_status(), 3);
+    assert_eq!(played.exit_status(), 3);
     // Refused after all: each keeps the reason it had first.
     let script = format!("{envelope}C: DATA\nS: 554 no\n{QUIT}");
     let fates = "57 550 5.1.1 unknown; 58 554 no; 47 450 4.2.0 greylisted";
     let played = check(three, &script, fates);
-    assert_eq!(played.outcome.exit_status(), 47);
+    assert_eq!(played.exit_status(), 47);
     // A server that hangs up has taken nothing, whatever it has said before.
     let script = format!(
         "{HELLO}{MAIL}S: 250 ok
@@ -250,7 +250,7 @@ fn later_stops() {
             HELLO.replace("250 hi", "250-hi\nS: 250 CHUNKING"),
         ] {
             let script = format!("{hello}{script}{quit}");
-            assert_eq!(check(plan, &script, &fate).outcome.exit_status(), 0);
+            assert_eq!(check(plan, &script, &fate).exit_status(), 0);
         }
     }
     let mail = format!("{MAIL}S: 250 ok\n");

@@ -1,0 +1,257 @@
+//! The letters of one command: a session with their server, and another one for those recipients
+//! that are refused for now, as often as is wanted.
+
+use std::time::Duration;
+
+use super::arguments::{Arguments, Tls};
+use super::compose::Letter;
+use super::courier::{Failure, Line, Recorder, Way};
+use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal, Stage, exit_status};
+use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
+use super::drafts;
+use super::report::{self, Event};
+use super::sasl::mechanism::{Mechanism, misses_channel_binding};
+use super::sasl::secret::Secret;
+use crate::clock;
+use crate::net::random;
+use crate::tool::{Context, Error, Status};
+use crate::wire::smtp::Address;
+
+pub(super) struct Outbox<'a> {
+    pub(super) way: Way<'a>,
+    pub(super) arguments: &'a Arguments,
+    pub(super) tls: Tls,
+    pub(super) secret: Option<Secret>,
+}
+
+/// What became of each letter for each of its recipients.
+pub(super) type Fates = Vec<Vec<(Address, Fate)>>;
+
+/// Attempts, until nothing is left that could go better with another one, or there were enough.
+pub(super) fn deliver(
+    context: &Context,
+    arguments: &Arguments,
+    letters: Vec<Letter>,
+    mut attempt: impl FnMut(&[Letter]) -> Result<Fates, Error>,
+) -> Result<Status, Error> {
+    let (mut open, mut settled) = (letters, Vec::new());
+    let mut left = arguments.retry;
+    loop {
+        let fates = attempt(&open)?;
+        if context.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let mut again = Vec::new();
+        for (letter, fates) in open.into_iter().zip(fates) {
+            let (later, done): (Vec<_>, Vec<_>) = fates
+                .into_iter()
+                .partition(|(_, fate)| left > 0 && fate.is_temporary());
+            settled.extend(done);
+            if !later.is_empty() {
+                let recipients = later.into_iter().map(|(address, _)| address).collect();
+                again.push(Letter {
+                    recipients,
+                    ..letter
+                });
+            }
+        }
+        if again.is_empty() {
+            return Ok(Status(exit_status(settled.iter())));
+        }
+        let wait = arguments.retry_after;
+        context.out.emit(&Event::Again {
+            recipients: again.iter().map(|letter| letter.recipients.len()).sum(),
+            seconds: wait.as_secs_f64(),
+        });
+        context.cancel.sleep_until(clock::now() + wait)?;
+        (open, left) = (again, left - 1);
+    }
+}
+
+impl Outbox<'_> {
+    pub(super) fn send(
+        mut self,
+        letters: Vec<Letter>,
+        record: &mut Recorder<'_>,
+    ) -> Result<Status, Error> {
+        let (context, arguments) = (self.way.context, self.arguments);
+        deliver(context, arguments, letters, |letters| {
+            self.way.deadline = clock::now() + arguments.deadline;
+            self.attempt(letters, record)
+        })
+    }
+
+    /// One session.
+    fn attempt(&self, letters: &[Letter], record: &mut Recorder<'_>) -> Result<Fates, Error> {
+        let (way, started) = (&self.way, clock::now());
+        let mut line = match way.connect(self.tls == Tls::Implicit)? {
+            Ok(line) => line,
+            Err(failure) => return self.in_vain(letters, failure),
+        };
+        let outcome = match self.talk(&mut line, letters, record)? {
+            Ok(outcome) => outcome,
+            Err(failure) => return self.in_vain(letters, failure),
+        };
+        if let Some(broken) = &line.broken {
+            let reason = broken.to_string();
+            let failed = Event::failed(Stage::Tls, broken.is_temporary(), &reason);
+            way.context.out.emit(&failed);
+        }
+        self.warn_of_binding(&line, &outcome);
+        let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
+        tell(
+            way.context,
+            letters,
+            &outcome,
+            server,
+            clock::now() - started,
+        )?;
+        Ok(outcome.messages)
+    }
+
+    fn talk(
+        &self,
+        line: &mut Line,
+        letters: &[Letter],
+        record: &mut Recorder<'_>,
+    ) -> Result<Result<Outcome, Failure>, Error> {
+        let arguments = self.arguments;
+        let binding = line
+            .session
+            .as_ref()
+            .and_then(|session| session.channel_binding.clone());
+        let nonce = format!("{:016x}{:016x}", random(), random());
+        let mechanisms: Option<&[Mechanism]> = match arguments.auth.as_slice() {
+            [] => None,
+            mechanisms => Some(mechanisms),
+        };
+        let credentials = arguments.user.as_deref().zip(self.secret.as_ref());
+        let plan = Plan {
+            ehlo_name: arguments.ehlo_name(line.local),
+            tls: match self.tls {
+                Tls::Implicit => TlsMode::Implicit {
+                    channel_binding: binding.as_deref(),
+                },
+                Tls::Starttls => TlsMode::StartTls,
+                Tls::Opportunistic => TlsMode::Opportunistic,
+                Tls::None => TlsMode::None,
+            },
+            credentials: credentials.map(|(user, secret)| Credentials {
+                user,
+                secret,
+                is_token: arguments.token,
+                mechanisms,
+                is_allowed_in_clear: arguments.insecure_auth,
+                nonce: &nonce,
+            }),
+            jobs: letters
+                .iter()
+                .map(|letter| Job {
+                    from: Some(letter.from.clone()),
+                    recipients: letter.recipients.clone(),
+                    message: Message::new(&letter.octets),
+                    dsn: arguments.dsn(),
+                })
+                .collect(),
+            stop_after: arguments.stop_after.map(Into::into),
+            pipelining: true,
+            chunking: true,
+        };
+        self.way.talk(line, plan, record)
+    }
+
+    /// Nothing was sent to anybody.
+    fn in_vain(&self, letters: &[Letter], failure: Failure) -> Result<Fates, Error> {
+        let failed = Event::failed(failure.stage, failure.is_temporary, &failure.reason);
+        self.way.context.out.emit(&failed);
+        let refusal = Refusal::unreachable(failure);
+        let fate = |address: &Address| (address.clone(), Fate::Refused(refusal.clone()));
+        let fates: Fates = letters
+            .iter()
+            .map(|letter| letter.recipients.iter().map(fate).collect())
+            .collect();
+        keep(self.way.context, letters, &fates)?;
+        Ok(fates)
+    }
+
+    fn warn_of_binding(&self, line: &Line, outcome: &Outcome) {
+        let offered = outcome.facts.extensions.auth.iter();
+        let offered: Vec<&str> = offered.map(String::as_str).collect();
+        let has_binding = line
+            .session
+            .as_ref()
+            .is_some_and(|session| session.channel_binding.is_some());
+        if self.secret.is_some() && misses_channel_binding(&offered, has_binding) {
+            self.way.context.out.warn(
+                "mail: the server could bind the login to this TLS connection, and nsh could not",
+            );
+        }
+    }
+}
+
+/// What became of the letters, and keeps those of which nobody knows.
+pub(super) fn tell(
+    context: &Context,
+    letters: &[Letter],
+    outcome: &Outcome,
+    server: String,
+    took: Duration,
+) -> Result<(), Error> {
+    let fates = || outcome.messages.iter().flatten();
+    if let Protection::ClearAfter(reason) = &outcome.facts.protection {
+        context.out.emit(&Event::in_clear(&reason.to_string()));
+    }
+    for (address, fate) in fates() {
+        context.out.emit(&Event::recipient(address, fate));
+    }
+    let count = |is: fn(&Fate) -> bool| fates().filter(|(_, fate)| is(fate)).count();
+    if count(|fate| matches!(fate, Fate::Stopped(_))) == 0 {
+        let is_one = letters.len() == 1;
+        let queue_id = fates().find_map(|(_, fate)| match fate {
+            Fate::Accepted { queue_id, .. } => queue_id.clone(),
+            _ => None,
+        });
+        context.out.emit(&Event::Sent {
+            server,
+            messages: letters.len(),
+            message_id: letters
+                .first()
+                .filter(|_| is_one)
+                .map(|letter| letter.message_id.clone()),
+            queue_id: queue_id.filter(|_| is_one),
+            accepted: count(|fate| matches!(fate, Fate::Accepted { .. })),
+            refused: count(|fate| matches!(fate, Fate::Refused(_))),
+            unknown: count(is_unknown),
+            mechanism: outcome
+                .facts
+                .mechanism
+                .map(|mechanism| mechanism.to_string()),
+            round_trips: outcome.facts.round_trips,
+            ms: report::ms(took),
+        });
+    }
+    keep(context, letters, &outcome.messages)
+}
+
+/// Those of which nobody knows, and what somebody has typed in vain.
+fn keep(
+    context: &Context,
+    letters: &[Letter],
+    fates: &[Vec<(Address, Fate)>],
+) -> Result<(), Error> {
+    for (letter, fates) in letters.iter().zip(fates) {
+        let may_have_arrived = fates.iter().any(|(_, fate)| is_unknown(fate));
+        let is_lost = |(_, fate): &(Address, Fate)| matches!(fate, Fate::Refused(_));
+        if may_have_arrived || letter.is_typed && fates.iter().all(is_lost) {
+            context.out.emit(&Event::Kept {
+                file: drafts::keep(letter)?.display().to_string(),
+                may_have_arrived,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn is_unknown(fate: &Fate) -> bool {
+    matches!(fate, Fate::Unknown(_))
+}
