@@ -59,9 +59,11 @@ impl Policy {
             Data::Tlsa(record) if is_usable(record) => Some(record.clone()),
             _ => None,
         });
-        match records.collect::<Vec<Tlsa>>() {
-            records if records.is_empty() => Policy::Encrypted,
-            records => Policy::Authenticated(records),
+        let mut records: Vec<Tlsa> = records.collect();
+        keep_strongest(&mut records);
+        match records.is_empty() {
+            true => Policy::Encrypted,
+            false => Policy::Authenticated(records),
         }
     }
 }
@@ -79,7 +81,7 @@ pub(crate) fn judge(records: &[Tlsa], leaf_der: &[u8], leaf: &Certificate) -> Ve
 
 /// RFC 7672 section 3.1: without PKIX-TA(0) and PKIX-EE(1), and with digests of their length.
 /// Whoever has DANE-EE(3) beside DANE-TA(2) has to match that.
-pub(crate) fn is_usable(record: &Tlsa) -> bool {
+fn is_usable(record: &Tlsa) -> bool {
     let is_long_enough = match record.matching_type {
         FULL => !record.data.is_empty(),
         SHA2_256 => record.data.len() == 32,
@@ -89,8 +91,19 @@ pub(crate) fn is_usable(record: &Tlsa) -> bool {
     record.usage == DANE_EE && matches!(record.selector, CERT | SPKI) && is_long_enough
 }
 
+/// RFC 7671 section 9: where there are digests of several strengths, the strongest count alone.
+/// What is there in full stays.
+fn keep_strongest(records: &mut Vec<Tlsa>) {
+    let strong = records
+        .iter()
+        .filter(|record| record.matching_type == SHA2_512);
+    let selectors: Vec<u8> = strong.map(|record| record.selector).collect();
+    records
+        .retain(|record| record.matching_type != SHA2_256 || !selectors.contains(&record.selector));
+}
+
 /// Whether a record is of this certificate, as one of the host itself (DANE-EE).
-pub(crate) fn tlsa_matches(record: &Tlsa, leaf_der: &[u8], leaf_spki_der: &[u8]) -> bool {
+fn tlsa_matches(record: &Tlsa, leaf_der: &[u8], leaf_spki_der: &[u8]) -> bool {
     let selected = match record.selector {
         CERT => leaf_der,
         SPKI => leaf_spki_der,
@@ -208,6 +221,15 @@ mod tests {
         let authenticated = Policy::Authenticated(vec![usable.clone()]);
         assert_eq!(of(true, &[&unusable, &usable]), authenticated);
         assert_eq!(of(true, &[&unusable]), Policy::Encrypted);
+        let strong = record((3, 1, 2), SPKI_SHA2_512);
+        let others = [
+            record((3, 1, 0), SPKI_FULL),
+            record((3, 0, 1), CERT_SHA2_256),
+        ];
+        let [full, of_certificate] = &others;
+        let kept = vec![full.clone(), of_certificate.clone(), strong.clone()];
+        let all = [&usable, full, of_certificate, &strong];
+        assert_eq!(of(true, &all), Policy::Authenticated(kept));
         assert_eq!(of(false, &[&usable]), Policy::None);
         assert_eq!(Policy::of(&Outcome::NoSuchName(name)), Policy::None);
         let failure = Failure::Unanswered;

@@ -1,10 +1,12 @@
 //! `mail --route`: where a message for somebody would go, and what each server there says until
 //! just before the message. Nothing is sent.
 
+mod candidates;
 mod event;
 
 use std::time::Duration;
 
+use self::candidates::{Candidate, Candidates};
 use self::event::{Event, Probe};
 use super::arguments::Arguments;
 use super::dane::Policy;
@@ -12,11 +14,9 @@ use super::destination::Destination;
 use super::dialogue::outcome::{Fate, Refusal, Stage, exit_status};
 use super::dialogue::plan::{Dsn, Job, Message};
 use super::dialogue::transcript::{Direction, Line};
-use super::direct;
 use super::direct::attempt::{Attempt, Errand, Target};
-use super::direct::directory::{Directory, Host};
+use super::direct::directory::Directory;
 use super::direct::refusal::lacks_tls;
-use super::exchangers::{self, Exchanger};
 use super::message::address::Mailbox;
 use super::report;
 use super::side_by_side::side_by_side;
@@ -26,14 +26,6 @@ use crate::wire::smtp::Address;
 
 /// Each has a thread and a connection.
 const PROBES_MAX: usize = 32;
-
-struct Candidate {
-    exchanger: String,
-    /// Address literals have none.
-    preference: Option<u16>,
-    dns_time: Duration,
-    host: Host,
-}
 
 /// Of one address.
 struct Found {
@@ -57,10 +49,8 @@ pub(super) fn run(
         .map_err(|error| Error::Usage(format!("--route '{to}': {error}")))?;
     let started = clock::now();
     let directory = Directory::open(context, arguments, timeout)?;
-    let mut fates: Vec<(Address, Fate)> = Vec::new();
-    let mut refuse = |refusal: Refusal| fates.push((to.clone(), Fate::Refused(refusal)));
-    let candidates = match candidates(context, &directory, &destination, to.domain(), &mut refuse)?
-    {
+    let looked_up = Candidates::look_up(context, &directory, &destination, to.domain())?;
+    let candidates = match looked_up {
         Ok(candidates) => candidates,
         Err(error) => {
             let refusal = Refusal::nowhere(error);
@@ -84,24 +74,24 @@ pub(super) fn run(
         message: Message::new(b""),
         dsn: Dsn::default(),
     };
-    let targets: Vec<(&Candidate, Target)> = candidates.iter().flat_map(targets).collect();
+    let fate_of = |refusal| (to.clone(), Fate::Refused(refusal));
+    let mut fates: Vec<_> = candidates.refusals.into_iter().map(fate_of).collect();
+    let targets: Vec<(&Candidate, Target)> = candidates.list.iter().flat_map(targets).collect();
     for together in targets.chunks(PROBES_MAX) {
         let found = side_by_side(together, |(_, target)| probe(&errand, target, job));
         for ((candidate, target), found) in together.iter().zip(found) {
             let found = found?;
             let fate = found.fate(target.policy);
-            context
-                .out
-                .emit(&Probe::of(candidate, target, &found, &fate));
+            let probe = Probe::of(candidate, target, &found, &fate);
+            context.out.emit(&probe);
             fates.push((to.clone(), fate));
         }
     }
     if context.cancel.is_cancelled() {
         return Err(Error::Cancelled);
     }
-    let takers = fates.iter();
-    let takers = takers.filter(|(_, fate)| matches!(fate, Fate::Stopped(_)));
-    let takers = takers.count();
+    let takes = |(_, fate): &&(Address, Fate)| matches!(fate, Fate::Stopped(_));
+    let takers = fates.iter().filter(takes).count();
     context.out.emit(&Event::Route {
         address: to.to_string(),
         takers,
@@ -117,81 +107,6 @@ pub(super) fn run(
 fn mailbox(option: &str, text: &str) -> Result<Address, Error> {
     let parsed = Mailbox::parse(text).map(|mailbox| mailbox.address);
     parsed.map_err(|error| Error::Usage(format!("{option} '{text}': {error}")))
-}
-
-/// With the addresses of all exchangers, which are looked up at the same time.
-fn candidates(
-    context: &Context,
-    directory: &Directory,
-    destination: &Destination,
-    shown: &str,
-    refuse: &mut dyn FnMut(Refusal),
-) -> Result<Result<Vec<Candidate>, exchangers::Error>, Error> {
-    let domain = match destination {
-        Destination::Domain(domain) => domain,
-        Destination::AddressLiteral(address) => {
-            return Ok(Ok(vec![Candidate {
-                exchanger: address.to_string(),
-                preference: None,
-                dns_time: Duration::ZERO,
-                host: directory.literal(*address),
-            }]));
-        }
-    };
-    let started = clock::now();
-    let plan = match directory.exchangers(domain)? {
-        Ok(plan) => plan,
-        Err(error) => return Ok(Err(error)),
-    };
-    let mx_time = clock::now() - started;
-    context
-        .out
-        .emit(&direct::event::Event::exchangers(shown, &plan));
-    let look = |exchanger: &Exchanger| {
-        let started = clock::now();
-        let host = directory.host(exchanger, plan.is_authentic);
-        (host, mx_time + (clock::now() - started))
-    };
-    let together = plan.list.chunks(PROBES_MAX);
-    let hosts = together.flat_map(|exchangers| side_by_side(exchangers, look));
-    let mut notes = Vec::new();
-    if plan.left_out > 0 {
-        notes.push(format!("{} more exchangers are not asked", plan.left_out));
-    }
-    let mut candidates = Vec::new();
-    let mut errors = Vec::new();
-    for (exchanger, (host, dns_time)) in plan.list.iter().zip(hosts) {
-        let name = exchanger.name.to_string();
-        match host? {
-            Ok(host) => {
-                if host.left_out > 0 {
-                    let left_out = host.left_out;
-                    notes.push(format!("{left_out} more addresses of {name} are not asked"));
-                }
-                notes.extend(host.note.clone());
-                candidates.push(Candidate {
-                    exchanger: name,
-                    preference: Some(exchanger.preference),
-                    dns_time,
-                    host,
-                });
-            }
-            Err(error) => {
-                let refusal = Refusal::nowhere(error.clone());
-                let event = direct::event::Event::passed(&name, None, None, &refusal);
-                context.out.emit(&event);
-                refuse(refusal);
-                errors.push(error);
-            }
-        }
-    }
-    for note in &notes {
-        context.out.emit(&direct::event::Event::noted(shown, note));
-    }
-    match candidates.is_empty() {
-        true => Ok(Err(exchangers::Error::of_all(domain, errors))),
-        false => Ok(Ok(candidates)),
-    }
 }
 
 fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_>)> {
