@@ -23,7 +23,7 @@ from http.client import HTTPConnection, HTTPException
 from math import inf, nan
 from pathlib import Path
 
-from measure import nsh, own_network, shell
+from measure import goal, line, nsh, own_network, reached, shell
 
 SIZES = {"1K": 1 << 10, "100K": 100 << 10, "100M": 100 << 20}
 # How, a file, how many connections, and "new" if each request has its own. Goals for nsh: the
@@ -307,16 +307,6 @@ def by_turns(servers, case):
     return [Load(*map(statistics.median, zip(*loads))) for loads in taken]
 
 
-def line(what, server, text):
-    print(f"{what:15}{server:14}{text}", flush=True)
-
-
-def goal(what, measured, sign, wanted):
-    reached.append(measured >= wanted if sign == "≥" else measured <= wanted)
-    line("", "  goal", f"{measured:10,.2f} {what:20} {sign} {wanted:9,.2f}  "
-                       f"{'ok' if reached[-1] else 'missed'}")
-
-
 def load(case):
     how, name, *_ = case.split("-")
     able = [each for each in proxies if how != "hit" or each not in ("tinyproxy", "privoxy")]
@@ -427,7 +417,7 @@ if subprocess.run(nsh("help proxy"), capture_output=True).returncode == 0:
 else:
     print("nsh is left out: it has no proxy", flush=True)
 
-running, reached, ports = [], [], itertools.count(20_000)
+running, ports = [], itertools.count(20_000)
 for number in signal.SIGINT, signal.SIGTERM:
     signal.signal(number, lambda *_: sys.exit(1))
 resource.setrlimit(resource.RLIMIT_NOFILE, (20_000, 20_000))

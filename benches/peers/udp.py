@@ -16,7 +16,6 @@ import selectors
 import shutil
 import signal
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from measure import Run, nsh, own_network, shell
+from measure import Run, by_turns, events, goal, line, nsh, own_network, reached, shell, the
 
 IDLE, IDLE_MIB, SEEDS = 10_000, 20, 10
 # The offset of the other clock, how much faster it runs, and after how many packets it is set.
@@ -106,15 +105,6 @@ def stop_all():
         process.wait()
 
 
-def events(text):
-    return [json.loads(each) for each in text.splitlines() if each.startswith("{")]
-
-
-def the(kind, told):
-    found = [event for event in told if event["event"] == kind]
-    return found[-1] if found else sys.exit(f"no {kind}: {str(told)[:1000]}")
-
-
 def ping(command):
     run = Run(nsh(f"udpping {command}", "--json"))
     return run, events(run.text)
@@ -125,25 +115,6 @@ def udp():
     rows = Path("/proc/net/snmp").read_text().splitlines()
     names, values = (each.split()[1:] for each in rows if each.startswith("Udp: "))
     return dict(zip(names, map(int, values)))
-
-
-def by_turns(measures):
-    """The median of each figure; the programs take turns, also in who is first."""
-    taken = {name: [] for name in measures}
-    for number in range(options.repeats):
-        for name in sorted(measures, reverse=number % 2 == 0):
-            taken[name].append(measures[name]())
-    return {name: [*map(statistics.median, zip(*each))] for name, each in taken.items()}
-
-
-def line(what, program, text):
-    print(f"{what:15}{program:22}{text}", flush=True)
-
-
-def goal(what, measured, sign, wanted, decimals=2):
-    reached.append(measured >= wanted if sign == "≥" else measured <= wanted)
-    line("", "  goal", f"{measured:10,.{decimals}f} {what:34} {sign} {wanted:9,.{decimals}f}  "
-                       f"{'ok' if reached[-1] else 'missed'}")
 
 
 Pace = collections.namedtuple("Pace", "rate missed late latest p50 cpu")
@@ -179,7 +150,7 @@ def pacing():
 
     for interval, count in (1000, 10_000), (100, 50_000):
         medians = {name: Pace(*figures) for name, figures in
-                   by_turns({"nsh": nsh_pace, "irtt": irtt_pace}).items()}
+                   by_turns({"nsh": nsh_pace, "irtt": irtt_pace}, options.repeats).items()}
         for name, each in medians.items():
             line(f"-i {interval}us", name,
                  f"{each.rate:,.1f}/s, {each.missed:,.0f} of {count:,} slots missed, late by "
@@ -274,17 +245,18 @@ def upper(kind):
         run = Run([folder / "load", kind, str(server.port), str(options.seconds), str(connections)])
         if run.status:
             sys.exit(f"{server.process.args}: no answer, or a connection closed")
-        return int(run.text) / options.seconds / octets,
+        return int(run.text) / options.seconds / octets
 
     servers, goals = {"nsh": serve("upper --server")}, {}
     for least, argv in peers.items():
         name, port = argv(0)[0], next(ports)
         servers[name], goals[name] = Server(argv(port), port), least
-    medians = by_turns({name: partial(figure, server) for name, server in servers.items()})
-    for name, [rate] in medians.items():
+    medians = by_turns({name: partial(figure, server) for name, server in servers.items()},
+                       options.repeats)
+    for name, rate in medians.items():
         line(kind, name, f"{rate:,.0f} {unit}")
     for name, least in goals.items():
-        goal(f"of {name}", medians["nsh"][0] / medians[name][0], "≥", least)
+        goal(f"of {name}", medians["nsh"] / medians[name], "≥", least)
 
 
 def idle():
@@ -384,7 +356,7 @@ if missing := [name for name in ("irtt", "socat", "ncat", "gcc") if not shutil.w
     shell(f"RUNLEVEL=1 apt-get install -yqq --no-install-recommends {' '.join(missing)} >/dev/null")
 own_network()
 
-running, reached, ports = [], [], itertools.count(20_000)
+running, ports = [], itertools.count(20_000)
 for number in signal.SIGINT, signal.SIGTERM:
     signal.signal(number, lambda *_: sys.exit(1))
 resource.setrlimit(resource.RLIMIT_NOFILE, (20_000, 20_000))

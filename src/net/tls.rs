@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod pin;
 pub(crate) mod refusal;
+pub(crate) mod roots;
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,7 +100,11 @@ impl Trust {
         let mut builder = TlsConnector::builder();
         builder.danger_accept_invalid_certs(self.insecure);
         builder.danger_accept_invalid_hostnames(self.insecure);
-        for authority in &self.authorities {
+        let system = match self.insecure {
+            true => &[],
+            false => roots::outside_folders(),
+        };
+        for authority in system.iter().chain(&self.authorities) {
             builder.add_root_certificate(authority.clone());
         }
         builder

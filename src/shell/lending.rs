@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 use super::{Shell, editor, terminal};
 use crate::cancel::poll_until;
 use crate::input::{Answer, Question};
+use crate::net::tls::roots;
 use crate::{cause, clock};
 
 /// POSIX has it everywhere.
@@ -85,7 +86,7 @@ fn program() -> OsString {
 fn spawn(program: &OsString, file: &Path) -> io::Result<Child> {
     let mut line = program.clone();
     line.push(" \"$@\"");
-    Command::new("sh")
+    roots::give_back(&mut Command::new("sh"))
         .arg("-c")
         .arg(line)
         .arg("sh")
