@@ -44,6 +44,9 @@ pub(super) enum Event {
         result: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         stage: Option<&'static str>,
+        /// What the server calls the message.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        queue_id: Option<String>,
         words: String,
     },
     /// Some are refused for now.
@@ -118,10 +121,15 @@ impl Event {
             Fate::Unknown(reason) => ("unknown", Some(word(Stage::FinalDot)), reason.to_string()),
             Fate::Stopped(stage) => ("stopped", Some(word(*stage)), String::new()),
         };
+        let queue_id = match fate {
+            Fate::Accepted { queue_id, .. } => queue_id.clone(),
+            Fate::Refused(_) | Fate::Unknown(_) | Fate::Stopped(_) => None,
+        };
         Event::Recipient {
             address: address.to_string(),
             result,
             stage,
+            queue_id,
             words: Printable(words.as_bytes()).to_string(),
         }
     }
@@ -182,6 +190,7 @@ impl fmt::Display for Event {
                 result,
                 stage,
                 words,
+                ..
             } => {
                 match *result {
                     "accepted" => write!(f, "{address}: accepted")?,

@@ -60,6 +60,29 @@ accepted by ... in 14 round trips, ... ms: 3 messages, 3 accepted, 1 refused
 }
 
 #[test]
+fn each_message_has_a_name_on_the_server() {
+    let place = place();
+    place.write("class", "bob@b.test\ncid@b.test");
+    let of = |recipient, id| {
+        let end = format!("250 2.0.0 queued as {id}");
+        transaction(&[(recipient, "250 ok")], &end)
+    };
+    let (first, second) = (of("bob@b.test", "X1"), of("cid@b.test", "X2"));
+    let server = Server::start(&format!("{HELLO}{first}{second}{BYE}"));
+    let line = format!(
+        "mail --server {} --tls none {ANN} --to-file class",
+        server.address
+    );
+    let ran = place.run(&["--json", "-c", &line]);
+    server.end();
+    let ids = ran.stdout.lines().filter_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        (event["event"] == "recipient").then(|| event["queue_id"].clone())
+    });
+    assert_eq!(ids.collect::<Vec<_>>(), ["X1", "X2"], "{ran:#?}");
+}
+
+#[test]
 fn a_message_that_is_refused_is_no_matter_to_the_next() {
     let place = place();
     place.write("class", "bob@b.test\ncid@b.test\ndan@b.test");
