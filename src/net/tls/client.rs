@@ -203,7 +203,7 @@ fn leaf_octets(stream: &native_tls::TlsStream<Timed>) -> Option<Vec<u8>> {
 }
 
 /// The SHA-256 in the form that a pin has.
-fn hex(octets: &[u8]) -> String {
+pub(crate) fn hex(octets: &[u8]) -> String {
     let digest = Sha256::digest(octets);
     digest.iter().map(|octet| format!("{octet:02x}")).collect()
 }

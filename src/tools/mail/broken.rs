@@ -21,6 +21,18 @@ impl Broken {
     }
 }
 
+/// How a certificate can be believed all the same.
+pub(super) fn advice(error: &client::Error) -> String {
+    let client::Error::Refused(refusal) = error else {
+        return String::new();
+    };
+    let key = match &refusal.certificate {
+        Some(certificate) => client::hex(&certificate.public_key_info),
+        None => "SHA256".to_owned(),
+    };
+    format!("; --ca FILE names whom to believe, --pin {key} this key alone")
+}
+
 /// What a later attempt may find mended.
 pub(super) fn is_temporary(error: &client::Error) -> bool {
     matches!(error, client::Error::Net(_))

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::addressees;
 use super::arguments::Arguments;
+use super::drafts;
 use super::finished;
 use super::message::address::Mailbox;
 use super::message::{Attachment, Message};
@@ -27,11 +28,14 @@ const PREVIEW_RECIPIENTS_MAX: usize = 10;
 /// Of a body that is typed.
 const LINES_MAX: usize = 100_000;
 
+#[derive(Clone)]
 pub(super) struct Letter {
     pub(super) from: Address,
     pub(super) recipients: Vec<Address>,
     pub(super) octets: Vec<u8>,
-    pub(super) message_id: String,
+    pub(super) message_id: Option<String>,
+    /// Where it is kept already.
+    pub(super) file: Option<PathBuf>,
     /// Its text is nowhere else.
     pub(super) is_typed: bool,
 }
@@ -114,6 +118,23 @@ pub(super) fn compose(
             })?
         }
     };
+    let mut message = Message {
+        from,
+        to,
+        cc,
+        subject,
+        date: clock::wall().fixed_offset(),
+        random: 0,
+        text: String::new(),
+        html: arguments.html.as_deref().map(text_of).transpose()?,
+        attachments: arguments
+            .attach
+            .iter()
+            .map(|file| attachment(file))
+            .collect::<Result<_, _>>()?,
+    };
+    // What cannot be sent is told before somebody types.
+    write(&mut message, &bcc, false)?;
     let mut is_typed = arguments.edit;
     let text = match (&arguments.body, &arguments.body_file) {
         (Some(body), _) => body.clone(),
@@ -125,27 +146,12 @@ pub(super) fn compose(
             body(context)?
         }
     };
-    let text = match arguments.edit {
+    message.text = match arguments.edit {
         true => {
             is_asked = true;
             edited(context, &text)?
         }
         false => text,
-    };
-    let mut message = Message {
-        from,
-        to,
-        cc,
-        subject,
-        date: clock::wall().fixed_offset(),
-        random: 0,
-        text,
-        html: arguments.html.as_deref().map(text_of).transpose()?,
-        attachments: arguments
-            .attach
-            .iter()
-            .map(|file| attachment(file))
-            .collect::<Result<_, _>>()?,
     };
     let mut letters = Vec::new();
     let mut octets_left = LETTERS_OCTETS_MAX;
@@ -161,8 +167,18 @@ pub(super) fn compose(
             })?;
         letters.push(letter);
     }
-    if is_asked && !arguments.dry_run && !is_wanted(context, &message, &letters)? {
-        return Ok(None);
+    if is_asked && !arguments.dry_run {
+        let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
+        if is_watched {
+            context.out.emit(&preview(&message, &letters));
+        }
+        let is_wanted = is_wanted(context);
+        if !matches!(is_wanted, Ok(true)) {
+            for letter in letters.iter().filter(|letter| letter.is_typed) {
+                drafts::keep(context, letter, false);
+            }
+            return is_wanted.map(|_| None);
+        }
     }
     Ok(Some(letters))
 }
@@ -181,21 +197,25 @@ fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Lette
         octets: message
             .emit()
             .map_err(|error| Error::Usage(error.to_string()))?,
-        message_id: message.message_id(),
+        message_id: Some(message.message_id()),
+        file: None,
         is_typed,
     })
 }
 
-fn is_wanted(context: &Context, message: &Message, letters: &[Letter]) -> Result<bool, Error> {
+fn preview(message: &Message, letters: &[Letter]) -> Preview {
     let recipients = letters.iter().flat_map(|letter| &letter.recipients);
-    context.out.emit(&Preview {
+    Preview {
         from: message.from.address.to_string(),
         to: recipients.map(ToString::to_string).collect(),
         messages: letters.len(),
         subject: message.subject.clone(),
         octets: letters.iter().map(|letter| letter.octets.len()).sum(),
         text: message.text.clone(),
-    });
+    }
+}
+
+fn is_wanted(context: &Context) -> Result<bool, Error> {
     let instead = "give all of --from, --to, --subject and --body";
     let answer = context
         .input
@@ -237,12 +257,14 @@ fn body(context: &Context) -> Result<String, Error> {
         let line = context.input.ask(&context.cancel, "", false, instead)?;
         match line {
             Some(line) if line != "." => text.extend([&*line, "\n"]),
+            _ if text.is_empty() && !std::io::stdin().is_terminal() => break,
             _ => return Ok(text),
         }
     }
-    Err(Error::Usage(format!(
-        "more than {LINES_MAX} lines; give --body-file"
-    )))
+    Err(Error::Usage(match text.is_empty() {
+        true => "there is no text; --body '' sends none".to_owned(),
+        false => format!("more than {LINES_MAX} lines; give --body-file"),
+    }))
 }
 
 /// As the person leaves it. What cannot be used is kept.

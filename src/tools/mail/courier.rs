@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::broken::{Broken, is_temporary};
+use super::broken::{Broken, advice, is_temporary};
 use super::dialogue::outcome::{Outcome, Stage};
 use super::dialogue::plan::Plan;
 use super::dialogue::{Dialogue, Patience, Step};
@@ -130,7 +130,10 @@ impl Way<'_> {
                 Ok(Ok(Line::new(stream, peer, local, Some(session))))
             }
             Err(client::Error::Net(net::Error::Cancelled)) => Err(Error::Cancelled),
-            Err(error) => failed(Stage::Tls, is_temporary(&error), error.to_string()),
+            Err(error) => {
+                let reason = format!("{error}{}", advice(&error));
+                failed(Stage::Tls, is_temporary(&error), reason)
+            }
         }
     }
 

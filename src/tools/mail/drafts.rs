@@ -1,43 +1,56 @@
 //! Messages that must not get lost.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::compose::Letter;
-use super::recorder::private_file;
+use super::report::Event;
 use crate::cause;
-use crate::tool::Error;
+use crate::net::random;
+use crate::tool::Context;
+
+/// For its recipients, and says how it is sent to them again.
+pub(super) fn keep(context: &Context, letter: &Letter, may_have_arrived: bool) {
+    let kept = match &letter.file {
+        Some(file) => Ok(file.clone()),
+        None => write(letter),
+    };
+    match kept {
+        Ok(file) => context.out.emit(&Event::Kept {
+            file: file.display().to_string(),
+            recipients: letter.recipients.iter().map(ToString::to_string).collect(),
+            may_have_arrived,
+        }),
+        // What has become of the message matters more.
+        Err(why) => context
+            .out
+            .warn(format!("mail: the message is not kept: {why}")),
+    }
+}
 
 /// In a file that its owner alone can read.
-pub(super) fn keep(letter: &Letter) -> Result<PathBuf, Error> {
+fn write(letter: &Letter) -> Result<PathBuf, String> {
     let folder = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/state");
     let folder = folder
         .filter(|folder| folder.is_absolute())
-        .unwrap_or_else(home);
-    let folder = folder.join("nsh/drafts");
-    let name: String = letter
-        .message_id
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(32)
-        .collect();
-    let file = folder.join(format!("{name}.eml"));
-    let cannot = |error: std::io::Error| {
-        Error::Unavailable(format!(
-            "cannot keep {}: {}",
-            file.display(),
-            cause::of(&error)
-        ))
-    };
+        .unwrap_or_else(home)
+        .join("nsh/drafts");
+    let file = folder.join(format!("{:016x}{:016x}.eml", random(), random()));
+    let cannot = |error: std::io::Error| format!("{}: {}", file.display(), cause::of(&error));
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&folder)
         .map_err(cannot)?;
-    private_file(&file)
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&file)
         .and_then(|mut kept| kept.write_all(&letter.octets))
         .map_err(cannot)?;
     Ok(file)

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::compose::{Letter, octets_of};
 use super::message::address::Mailbox;
-use crate::net::random;
 use crate::tool::Error;
 use crate::wire::smtp::Address;
 
@@ -15,6 +14,10 @@ const LINE_OCTETS_MAX: usize = 998;
 pub(super) fn read(file: &Path, from: Option<Address>, to: &[Mailbox]) -> Result<Letter, Error> {
     let to = to.iter().map(|mailbox| mailbox.address.clone()).collect();
     let letter = parse(&octets_of(file)?, from, to);
+    let letter = letter.map(|letter| Letter {
+        file: Some(file.to_owned()),
+        ..letter
+    });
     letter.map_err(|why| Error::Usage(format!("{}: {why}", file.display())))
 }
 
@@ -53,7 +56,10 @@ fn parse(octets: &[u8], from: Option<Address>, to: Vec<Address>) -> Result<Lette
     let mailboxes = |name: &str| -> Result<Vec<Address>, String> {
         let mut addresses = Vec::new();
         for value in values(name) {
-            let list = Mailbox::parse_list(&value).map_err(|error| format!("{name}: {error}"))?;
+            let list = Mailbox::parse_list(&value).map_err(|error| {
+                let option = if name == "From" { "--from" } else { "--to" };
+                format!("{name}: {error}; give {option}")
+            })?;
             addresses.extend(list.into_iter().map(|mailbox| mailbox.address));
         }
         Ok(addresses)
@@ -86,8 +92,8 @@ fn parse(octets: &[u8], from: Option<Address>, to: Vec<Address>) -> Result<Lette
         octets.extend_from_slice(b"\r\n");
     }
     Ok(Letter {
-        message_id: message_id
-            .unwrap_or_else(|| format!("<{:016x}{:016x}@{}>", random(), random(), from.domain())),
+        message_id,
+        file: None,
         from,
         recipients,
         octets,
@@ -144,7 +150,8 @@ mod tests {
         let (found, octets) = match letter {
             Ok(letter) => {
                 let to: Vec<_> = letter.recipients.iter().map(ToString::to_string).collect();
-                let found = format!("{} > {} {}", letter.from, to.join(" "), letter.message_id);
+                let id = letter.message_id.expect("an id");
+                let found = format!("{} > {} {id}", letter.from, to.join(" "));
                 (found, letter.octets)
             }
             Err(why) => (why, Vec::new()),

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use super::arguments::{Arguments, Tls};
+use super::broken::{Broken, advice};
 use super::compose::Letter;
 use super::courier::{Failure, Line, Recorder, Way};
 use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal, Stage, exit_status};
 use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
 use super::drafts;
-use super::report::{self, Event};
+use super::report::{self, Counts, Event};
 use super::sasl::mechanism::{Mechanism, misses_channel_binding};
 use super::sasl::secret::Secret;
 use crate::clock;
@@ -35,36 +36,95 @@ pub(super) fn deliver(
     mut attempt: impl FnMut(&[Letter]) -> Result<Fates, Error>,
 ) -> Result<Status, Error> {
     let (mut open, mut settled) = (letters, Vec::new());
-    let mut left = arguments.retry;
-    loop {
-        let fates = attempt(&open)?;
-        if context.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
+    let mut typed = Typed::default();
+    for attempts in 1.. {
+        let fates = match attempt(&open) {
+            Ok(fates) => fates,
+            Err(error) => {
+                typed.keep(context, open);
+                return Err(error);
+            }
+        };
+        let may_try_again = attempts <= arguments.retry && !context.cancel.is_cancelled();
         let mut again = Vec::new();
         for (letter, fates) in open.into_iter().zip(fates) {
             let (later, done): (Vec<_>, Vec<_>) = fates
                 .into_iter()
-                .partition(|(_, fate)| left > 0 && fate.is_temporary());
+                .partition(|(_, fate)| may_try_again && fate.is_temporary());
+            typed.add(letter.for_those(&done, |fate| matches!(fate, Fate::Refused(_))));
+            again.push(letter.for_those(&later, |_| true));
             settled.extend(done);
-            if !later.is_empty() {
-                let recipients = later.into_iter().map(|(address, _)| address).collect();
-                again.push(Letter {
-                    recipients,
-                    ..letter
-                });
-            }
+        }
+        again.retain(|letter| !letter.recipients.is_empty());
+        if context.cancel.is_cancelled() {
+            typed.keep(context, again);
+            return Err(Error::Cancelled);
         }
         if again.is_empty() {
-            return Ok(Status(exit_status(settled.iter())));
+            typed.keep(context, again);
+            if attempts > 1 {
+                context.out.emit(&Event::in_all(attempts, &settled));
+            }
+            break;
         }
         let wait = arguments.retry_after;
         context.out.emit(&Event::Again {
             recipients: again.iter().map(|letter| letter.recipients.len()).sum(),
             seconds: wait.as_secs_f64(),
         });
-        context.cancel.sleep_until(clock::now() + wait)?;
-        (open, left) = (again, left - 1);
+        if context.cancel.sleep_until(clock::now() + wait).is_err() {
+            typed.keep(context, again);
+            return Err(Error::Cancelled);
+        }
+        open = again;
+    }
+    Ok(Status(exit_status(settled.iter())))
+}
+
+/// Letters whose text is nowhere else, with those who have not got them.
+#[derive(Default)]
+struct Typed(Vec<Letter>);
+
+impl Typed {
+    fn add(&mut self, letter: Letter) {
+        if !letter.is_typed || letter.recipients.is_empty() {
+            return;
+        }
+        let known = self.0.iter_mut();
+        match known
+            .into_iter()
+            .find(|known| known.message_id == letter.message_id)
+        {
+            Some(known) => known.recipients.extend(letter.recipients),
+            None => self.0.push(letter),
+        }
+    }
+
+    fn keep(mut self, context: &Context, open: Vec<Letter>) {
+        for letter in open {
+            self.add(letter);
+        }
+        for letter in &self.0 {
+            drafts::keep(context, letter, false);
+        }
+    }
+}
+
+/// At once: it is the one end that must not be forgotten.
+pub(super) fn keep_unknown(context: &Context, letter: &Letter, fates: &[(Address, Fate)]) {
+    let unknown = letter.for_those(fates, |fate| matches!(fate, Fate::Unknown(_)));
+    if !unknown.recipients.is_empty() {
+        drafts::keep(context, &unknown, true);
+    }
+}
+
+impl Letter {
+    fn for_those(&self, fates: &[(Address, Fate)], is: impl Fn(&Fate) -> bool) -> Letter {
+        let those = fates.iter().filter(|(_, fate)| is(fate));
+        Letter {
+            recipients: those.map(|(address, _)| address.clone()).collect(),
+            ..self.clone()
+        }
     }
 }
 
@@ -86,14 +146,18 @@ impl Outbox<'_> {
         let (way, started) = (&self.way, clock::now());
         let mut line = match way.connect(self.tls == Tls::Implicit)? {
             Ok(line) => line,
-            Err(failure) => return self.in_vain(letters, failure),
+            Err(failure) => return Ok(self.in_vain(letters, failure)),
         };
         let outcome = match self.talk(&mut line, letters, record)? {
             Ok(outcome) => outcome,
-            Err(failure) => return self.in_vain(letters, failure),
+            Err(failure) => return Ok(self.in_vain(letters, failure)),
         };
         if let Some(broken) = &line.broken {
-            let reason = broken.to_string();
+            let advice = match broken {
+                Broken::Tls(error) => advice(error),
+                Broken::Dane(_) => String::new(),
+            };
+            let reason = format!("{broken}{advice}");
             let failed = Event::failed(Stage::Tls, broken.is_temporary(), &reason);
             way.context.out.emit(&failed);
         }
@@ -101,7 +165,9 @@ impl Outbox<'_> {
         let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
         let took = clock::now() - started;
         tell(way.context, letters, &outcome, server, took);
-        keep(way.context, letters, &outcome.messages)?;
+        for (letter, fates) in letters.iter().zip(&outcome.messages) {
+            keep_unknown(way.context, letter, fates);
+        }
         Ok(outcome.messages)
     }
 
@@ -157,17 +223,15 @@ impl Outbox<'_> {
     }
 
     /// Nothing was sent to anybody.
-    fn in_vain(&self, letters: &[Letter], failure: Failure) -> Result<Fates, Error> {
+    fn in_vain(&self, letters: &[Letter], failure: Failure) -> Fates {
         let failed = Event::failed(failure.stage, failure.is_temporary, &failure.reason);
         self.way.context.out.emit(&failed);
         let refusal = Refusal::unreachable(failure);
         let fate = |address: &Address| (address.clone(), Fate::Refused(refusal.clone()));
-        let fates: Fates = letters
+        letters
             .iter()
             .map(|letter| letter.recipients.iter().map(fate).collect())
-            .collect();
-        keep(self.way.context, letters, &fates)?;
-        Ok(fates)
+            .collect()
     }
 
     fn warn_of_binding(&self, line: &Line, outcome: &Outcome) {
@@ -200,8 +264,8 @@ pub(super) fn tell(
     for (address, fate) in fates() {
         context.out.emit(&Event::recipient(address, fate));
     }
-    let count = |is: fn(&Fate) -> bool| fates().filter(|(_, fate)| is(fate)).count();
-    if count(|fate| matches!(fate, Fate::Stopped(_))) == 0 {
+    let is_stopped = |(_, fate): &(Address, Fate)| matches!(fate, Fate::Stopped(_));
+    if !fates().any(is_stopped) {
         let is_one = letters.len() == 1;
         let queue_id = fates().find_map(|(_, fate)| match fate {
             Fate::Accepted { queue_id, .. } => queue_id.clone(),
@@ -213,11 +277,9 @@ pub(super) fn tell(
             message_id: letters
                 .first()
                 .filter(|_| is_one)
-                .map(|letter| letter.message_id.clone()),
+                .and_then(|letter| letter.message_id.clone()),
             queue_id: queue_id.filter(|_| is_one),
-            accepted: count(|fate| matches!(fate, Fate::Accepted { .. })),
-            refused: count(|fate| matches!(fate, Fate::Refused(_))),
-            unknown: count(is_unknown),
+            counts: Counts::of(fates()),
             mechanism: outcome
                 .facts
                 .mechanism
@@ -226,27 +288,4 @@ pub(super) fn tell(
             ms: report::ms(took),
         });
     }
-}
-
-/// Those of which nobody knows, and what somebody has typed in vain.
-pub(super) fn keep(
-    context: &Context,
-    letters: &[Letter],
-    fates: &[Vec<(Address, Fate)>],
-) -> Result<(), Error> {
-    for (letter, fates) in letters.iter().zip(fates) {
-        let may_have_arrived = fates.iter().any(|(_, fate)| is_unknown(fate));
-        let is_lost = |(_, fate): &(Address, Fate)| matches!(fate, Fate::Refused(_));
-        if may_have_arrived || letter.is_typed && fates.iter().all(is_lost) {
-            context.out.emit(&Event::Kept {
-                file: drafts::keep(letter)?.display().to_string(),
-                may_have_arrived,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn is_unknown(fate: &Fate) -> bool {
-    matches!(fate, Fate::Unknown(_))
 }

@@ -57,20 +57,44 @@ pub(super) enum Event {
         /// Where it is one.
         message_id: Option<String>,
         queue_id: Option<String>,
-        accepted: usize,
-        refused: usize,
-        unknown: usize,
+        #[serde(flatten)]
+        counts: Counts,
         mechanism: Option<String>,
         round_trips: u32,
         ms: f64,
     },
+    /// After several attempts.
+    InAll {
+        attempts: u32,
+        #[serde(flatten)]
+        counts: Counts,
+    },
     Kept {
         file: String,
+        /// Who may not have it.
+        recipients: Vec<String>,
         may_have_arrived: bool,
     },
 }
 
+/// Recipients.
+#[derive(Default, Serialize)]
+pub(super) struct Counts {
+    accepted: usize,
+    /// Refused for now.
+    later: usize,
+    refused: usize,
+    unknown: usize,
+}
+
 impl Event {
+    pub(super) fn in_all(attempts: u32, fates: &[(Address, Fate)]) -> Event {
+        Event::InAll {
+            attempts,
+            counts: Counts::of(fates.iter()),
+        }
+    }
+
     pub(super) fn said(line: &Line) -> Event {
         Event::Said {
             direction: line.direction.sign(),
@@ -132,6 +156,42 @@ impl Event {
             queue_id,
             words: Printable(words.as_bytes()).to_string(),
         }
+    }
+}
+
+impl Counts {
+    pub(super) fn of<'a>(fates: impl Iterator<Item = &'a (Address, Fate)>) -> Counts {
+        let mut counts = Counts::default();
+        for (_, fate) in fates {
+            match fate {
+                Fate::Accepted { .. } => counts.accepted += 1,
+                Fate::Refused(refusal) if refusal.is_temporary => counts.later += 1,
+                Fate::Refused(_) => counts.refused += 1,
+                Fate::Unknown(_) => counts.unknown += 1,
+                Fate::Stopped(_) => {}
+            }
+        }
+        counts
+    }
+
+    fn is_good(&self) -> bool {
+        self.later + self.refused + self.unknown == 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} accepted", self.accepted)?;
+        for (count, word) in [
+            (self.later, "not now"),
+            (self.refused, "refused"),
+            (self.unknown, "unknown"),
+        ] {
+            if count > 0 {
+                write!(f, ", {count} {word}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -222,42 +282,42 @@ impl fmt::Display for Event {
                 server,
                 messages,
                 queue_id,
-                accepted,
-                refused,
-                unknown,
+                counts,
                 round_trips,
                 ms,
                 ..
             } => {
-                match (accepted, queue_id) {
-                    (0, _) if *unknown > 0 => {
+                match (counts.accepted, queue_id) {
+                    (0, _) if counts.unknown > 0 => {
                         write!(f, "nobody knows whether {server} accepted it")?;
                     }
                     (0, _) => write!(f, "not accepted by {server}")?,
                     (_, Some(id)) => write!(f, "accepted by {server} as {id}")?,
                     (_, None) => write!(f, "accepted by {server}")?,
                 }
-                write!(f, " in {round_trips} round trips, {ms:.0} ms: ")?;
+                let trips = if *round_trips == 1 { "trip" } else { "trips" };
+                write!(f, " in {round_trips} round {trips}, {ms:.0} ms: ")?;
                 if *messages > 1 {
                     write!(f, "{messages} messages, ")?;
                 }
-                write!(f, "{accepted} accepted")?;
-                if *refused > 0 {
-                    write!(f, ", {refused} refused")?;
-                }
-                if *unknown > 0 {
-                    write!(f, ", {unknown} unknown")?;
-                }
-                Ok(())
+                write!(f, "{counts}")
+            }
+            Event::InAll { attempts, counts } => {
+                write!(f, "in all, after {attempts} attempts: {counts}")
             }
             Event::Kept {
                 file,
+                recipients,
                 may_have_arrived,
             } => {
-                write!(f, "the message is kept in {file}; ")?;
+                let to = recipients.join(",");
+                write!(
+                    f,
+                    "the message is kept; --message {file} --to {to} sends it again"
+                )?;
                 match may_have_arrived {
-                    true => write!(f, "sending it again (--message) may deliver it twice"),
-                    false => write!(f, "--message sends it again"),
+                    true => write!(f, ", and may deliver it twice"),
+                    false => Ok(()),
                 }
             }
         }
@@ -276,11 +336,10 @@ impl output::Event for Event {
                 "later" | "unknown" => Tone::Caution,
                 _ => Tone::Bad,
             },
-            Event::Sent {
-                refused: 0,
-                unknown: 0,
-                ..
-            } => Tone::Good,
+            Event::Sent { counts, .. } | Event::InAll { counts, .. } if counts.is_good() => {
+                Tone::Good
+            }
+            Event::InAll { .. } => Tone::Caution,
             Event::Again { .. } | Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
         }
     }

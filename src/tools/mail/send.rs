@@ -48,19 +48,31 @@ pub(super) fn run(
         };
     }
     if arguments.mx {
-        let timeout = timeout.unwrap_or(TIMEOUT);
+        let mailer = direct::open(context, arguments, timeout.unwrap_or(TIMEOUT))?;
         return match compose(context, arguments)? {
-            Some(letters) => direct::run(context, arguments, timeout, letters),
+            Some(letters) => mailer.send(letters),
             None => Ok(not_sent(context)),
         };
     }
     // Before anybody has typed a letter.
     let (host, port) = split_port(&server)?;
+    if host.contains('@') {
+        return Err(Error::Usage(format!(
+            "--server '{server}' is not HOST or HOST:PORT; who authenticates is --user's"
+        )));
+    }
     let options = arguments.tls_options(host)?;
     let tls = arguments.tls.unwrap_or(match port {
         Some(SUBMISSION_PORT) => Tls::Starttls,
         _ => Tls::Implicit,
     });
+    if tls == Tls::None && arguments.is_particular() {
+        return Err(Error::Usage(
+            "with --tls none there is no certificate; --ca, --pin, --insecure and --client-cert \
+             have no use"
+                .to_owned(),
+        ));
+    }
     let port = port.unwrap_or(match tls {
         Tls::Implicit => SUBMISSIONS_PORT,
         Tls::Starttls => SUBMISSION_PORT,
@@ -131,6 +143,12 @@ fn split_port(server: &str) -> Result<(&str, Option<u16>), Error> {
 }
 
 impl Arguments {
+    /// Whether it matters whose certificate there is.
+    fn is_particular(&self) -> bool {
+        let is_told = self.ca.is_some() || !self.pin.is_empty() || self.insecure;
+        is_told || self.client_cert.is_some()
+    }
+
     pub(super) fn tls_options(&self, host: &str) -> Result<Options, Error> {
         let wrong = |error: files::Error| Error::Usage(error.to_string());
         let authorities = match &self.ca {
@@ -138,7 +156,18 @@ impl Arguments {
             None => Vec::new(),
         };
         let identity: Option<Identity> = match (&self.client_cert, &self.client_key) {
-            (Some(chain), Some(key)) => Some(files::pem(chain, key).map_err(wrong)?),
+            (Some(chain), Some(key)) => {
+                let identity = files::pem(chain, key).map_err(wrong)?;
+                // Only with a connector the library looks whether they fit.
+                let built = native_tls::TlsConnector::builder()
+                    .identity(identity.clone())
+                    .build();
+                built.map_err(|error| {
+                    let (chain, key) = (chain.display(), key.display());
+                    Error::Usage(format!("{key} is not the key of {chain}: {error}"))
+                })?;
+                Some(identity)
+            }
             _ => None,
         };
         Ok(Options {

@@ -231,13 +231,13 @@ fn failures() {
         option,
         &format!("{}{BYE}", hello("GSSAPI NTLM")),
         55,
-        "refused (auth): the server offers no mechanism of authentication that can be used",
+        "refused (auth): the server offers GSSAPI, NTLM, and none of these can be used here",
     );
     check(
         "--insecure-auth --auth CRAM-MD5",
         &format!("{}{BYE}", hello("PLAIN LOGIN")),
         55,
-        "refused (auth): the server offers no mechanism",
+        "refused (auth): the server offers PLAIN, LOGIN, and none of these",
     );
     // A challenge that is no base64, and one where none belongs.
     let script = format!(

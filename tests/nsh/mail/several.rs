@@ -94,7 +94,7 @@ fn a_message_that_is_refused_is_no_matter_to_the_next() {
     told.check(
         3,
         "bob@b.test: refused (mail): 550 not from you\ncid@b.test: not now (rcpt): 450 later\n\
-         dan@b.test: accepted: ok\n...3 messages, 1 accepted, 2 refused\n",
+         dan@b.test: accepted: ok\n...3 messages, 1 accepted, 1 not now, 1 refused\n",
     );
 }
 
@@ -155,7 +155,7 @@ fn another_attempt_is_for_those_that_are_open() {
         ],
         3,
         "once more for one recipient in 1.0 ms\ncid@b.test: accepted: ok\n\
-         accepted by ...: 1 accepted\n",
+         accepted by ...: 1 accepted\nin all, after 2 attempts: 2 accepted, 1 refused\n",
     );
 }
 

@@ -46,7 +46,7 @@ impl<'a> Dialogue<'a> {
             return self.fail(Refusal::permanent(Stage::Auth, Reason::AuthInClear));
         }
         self.authentication.candidates = self.candidates(&credentials);
-        let none = Refusal::permanent(Stage::Auth, Reason::NoMechanism);
+        let none = self.no_mechanism();
         self.try_next(&credentials, none);
     }
 
@@ -63,9 +63,14 @@ impl<'a> Dialogue<'a> {
     }
 
     pub(super) fn on_auth_cancel(&mut self) {
-        let none = Refusal::permanent(Stage::Auth, Reason::NoMechanism);
+        let none = self.no_mechanism();
         let error = self.authentication.error.take().unwrap_or(none);
         self.fail(error);
+    }
+
+    fn no_mechanism(&self) -> Refusal {
+        let offered = self.facts.extensions.auth.to_vec();
+        Refusal::permanent(Stage::Auth, Reason::NoMechanism { offered })
     }
 
     /// What may be shown of a reply: no secret that the server repeats.

@@ -89,10 +89,12 @@ pub(crate) enum Reason {
     StartTlsNotOffered,
     #[error("replies in clear follow the one to STARTTLS: someone may be in between")]
     Injected,
-    #[error("credentials are not sent in clear")]
+    #[error(
+        "credentials are not sent in clear: --tls protects them, --insecure-auth sends them so"
+    )]
     AuthInClear,
-    #[error("the server offers no mechanism of authentication that can be used")]
-    NoMechanism,
+    #[error("{}", no_mechanism(.offered))]
+    NoMechanism { offered: Vec<String> },
     #[error("{0}")]
     Sasl(sasl::Error),
     #[error("the server does not offer {0}, which the message needs")]
@@ -186,6 +188,14 @@ impl Refusal {
             reason,
         }
     }
+}
+
+fn no_mechanism(offered: &[String]) -> String {
+    let offered = match offered {
+        [] => "no authentication".to_owned(),
+        some => format!("{}, and none of these can be used here", some.join(", ")),
+    };
+    format!("the server offers {offered}")
 }
 
 fn words(reply: &Reply) -> String {

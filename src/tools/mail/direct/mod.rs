@@ -20,8 +20,9 @@ use super::dane::Policy;
 use super::destination::Destination;
 use super::dialogue::outcome::{Fate, Outcome, Refusal};
 use super::dialogue::plan::{Job, Message};
+use super::dialogue::transcript::Line;
 use super::exchangers;
-use super::outbox::{deliver, keep, tell};
+use super::outbox::{deliver, keep_unknown, tell};
 use super::recorder::recorder;
 use super::report;
 use crate::clock;
@@ -43,44 +44,60 @@ struct Delivery<'a> {
     message: Message,
 }
 
-pub(super) fn run(
-    context: &Context,
-    arguments: &Arguments,
+/// What can be wrong with the options is told here, before anybody has typed a letter.
+pub(super) struct Mailer<'a, R> {
+    errand: Errand<'a>,
+    directory: Directory<'a>,
+    record: R,
+}
+
+pub(super) fn open<'a>(
+    context: &'a Context,
+    arguments: &'a Arguments,
     timeout: Duration,
-    letters: Vec<Letter>,
-) -> Result<Status, Error> {
-    // Before the first of them is sent.
-    for letter in &letters {
-        group(&letter.recipients)?;
-    }
-    let errand = Errand {
-        context,
-        arguments,
-        timeout,
-        stop_after: arguments.stop_after.map(Into::into),
-        is_quiet: arguments.quiet,
-        is_stepwise: false,
-    };
-    let directory = Directory::open(context, arguments, timeout)?;
-    let mut record = recorder(context, arguments.transcript.as_deref())?;
-    deliver(context, arguments, letters, |letters| {
-        let mut all = Vec::new();
-        for letter in letters {
-            let delivery = Delivery {
-                errand: &errand,
-                directory: &directory,
-                letter,
-                message: Message::new(&letter.octets),
-            };
-            let mut fates = Vec::new();
-            for group in &group(&letter.recipients)? {
-                fates.extend(delivery.deliver(group, &mut record)?);
-            }
-            all.push(fates);
-        }
-        keep(context, letters, &all)?;
-        Ok(all)
+) -> Result<Mailer<'a, impl FnMut(&Line, Duration) + use<>>, Error> {
+    arguments.tls_options("")?;
+    Ok(Mailer {
+        errand: Errand {
+            context,
+            arguments,
+            timeout,
+            stop_after: arguments.stop_after.map(Into::into),
+            is_quiet: arguments.quiet,
+            is_stepwise: false,
+        },
+        directory: Directory::open(context, arguments, timeout)?,
+        record: recorder(context, arguments.transcript.as_deref())?,
     })
+}
+
+impl<R: FnMut(&Line, Duration)> Mailer<'_, R> {
+    pub(super) fn send(mut self, letters: Vec<Letter>) -> Result<Status, Error> {
+        let Errand {
+            context, arguments, ..
+        } = self.errand;
+        deliver(context, arguments, letters, |letters| {
+            // Before the first of them is sent.
+            let groups = letters.iter().map(|letter| group(&letter.recipients));
+            let groups: Vec<Vec<Group>> = groups.collect::<Result<_, _>>()?;
+            let mut all = Vec::new();
+            for (letter, groups) in letters.iter().zip(groups) {
+                let delivery = Delivery {
+                    errand: &self.errand,
+                    directory: &self.directory,
+                    letter,
+                    message: Message::new(&letter.octets),
+                };
+                let mut fates = Vec::new();
+                for group in &groups {
+                    fates.extend(delivery.deliver(group, &mut self.record)?);
+                }
+                keep_unknown(context, letter, &fates);
+                all.push(fates);
+            }
+            Ok(all)
+        })
+    }
 }
 
 /// By domain, in the order of the first recipient of each.

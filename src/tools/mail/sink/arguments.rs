@@ -10,6 +10,9 @@ use crate::measure::size;
 use crate::tool::Error;
 use crate::web::certificate;
 
+/// With these nothing is caught, and clap does not ask for `--sink` beside what excludes it.
+const SENDING: [&str; 3] = ["server", "mx", "route"];
+
 #[derive(Args)]
 // The outer one has the group of this name.
 #[group(skip)]
@@ -21,20 +24,20 @@ pub(in crate::tools::mail) struct Arguments {
         long,
         value_name = "PORT",
         default_value = "2525",
-        requires = "sink"
+        requires = "sink", conflicts_with_all = SENDING
     )]
     pub(super) port: u16,
     /// The address to catch mail on; 0.0.0.0 and :: are all of this machine's
-    #[arg(short, long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into(), requires = "sink")]
+    #[arg(short, long, value_name = "ADDRESS", default_value_t = Ipv4Addr::LOCALHOST.into(), requires = "sink", conflicts_with_all = SENDING)]
     pub(super) bind: IpAddr,
     /// Where messages are kept, each as an .eml file; it is made where it is missing
-    #[arg(long, value_name = "DIR", default_value = "sink", requires = "sink", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", default_value = "sink", requires = "sink", conflicts_with_all = SENDING, value_hint = ValueHint::DirPath)]
     folder: PathBuf,
     /// Show messages without keeping them
-    #[arg(long, conflicts_with = "folder", requires = "sink")]
+    #[arg(long, requires = "sink", conflicts_with_all = ["folder", "server", "mx", "route"])]
     pub(super) no_keep: bool,
     /// Offer STARTTLS with this certificate chain (PEM) and --tls-key
-    #[arg(long, value_name = "FILE", requires_all = ["sink", "tls_key"], value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", requires_all = ["sink", "tls_key"], conflicts_with_all = SENDING, value_hint = ValueHint::FilePath)]
     pub(super) tls_cert: Option<PathBuf>,
     /// The certificate's private key (PEM, PKCS #8)
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
@@ -43,10 +46,10 @@ pub(in crate::tools::mail) struct Arguments {
     #[arg(long, requires = "tls_cert")]
     pub(super) implicit_tls: bool,
     /// Octets of a message
-    #[arg(long, value_name = "OCTETS", default_value = "25M", requires = "sink", value_parser = parse_octets)]
+    #[arg(long, value_name = "OCTETS", default_value = "25M", requires = "sink", conflicts_with_all = SENDING, value_parser = parse_octets)]
     pub(super) max_size: usize,
     /// Show what clients (C:) and the server (S:) say, without passwords
-    #[arg(short, long, requires = "sink")]
+    #[arg(short, long, requires = "sink", conflicts_with_all = SENDING)]
     pub(super) verbose: bool,
 }
 

@@ -92,7 +92,8 @@ fn refusals() {
 fn never_in_clear_unless_it_is_allowed() {
     let none = |plan: &mut Plan<'_>| plan.tls = TlsMode::None;
     let script = format!("{}{QUIT}", hello("PLAIN CRAM-MD5"));
-    let failure = "55 credentials are not sent in clear";
+    let failure =
+        "55 credentials are not sent in clear: --tls protects them, --insecure-auth sends them so";
     check_login(CANARY, none, &script, failure);
     let opportunistic = |plan: &mut Plan<'_>| plan.tls = TlsMode::Opportunistic;
     check_login(CANARY, opportunistic, &script, failure);
@@ -135,7 +136,7 @@ fn the_strongest_first_and_the_next_only_where_it_is_unknown() {
     };
     let script = format!("{}{PLAIN}S: 235 ok\n{QUIT}", hello("PLAIN CRAM-MD5"));
     check_login(CANARY, only, &script, "by PLAIN");
-    let none = "55 the server offers no mechanism of authentication that can be used";
+    let none = "55 the server offers LOGIN, and none of these can be used here";
     check_login(CANARY, only, &format!("{}{QUIT}", hello("LOGIN")), none);
 }
 
