@@ -32,11 +32,13 @@ pub(super) fn keep(context: &Context, letter: &Letter, may_have_arrived: bool) {
 
 /// In a file that its owner alone can read.
 fn write(letter: &Letter) -> Result<PathBuf, String> {
-    let folder = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".local/state");
-    let folder = folder
-        .filter(|folder| folder.is_absolute())
-        .unwrap_or_else(home)
+    let absolute = |name| {
+        let folder = std::env::var_os(name).map(PathBuf::from);
+        folder.filter(|folder| folder.is_absolute())
+    };
+    let folder = absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .ok_or("there is no home folder")?
         .join("nsh/drafts");
     let file = folder.join(format!("{:016x}{:016x}.eml", random(), random()));
     let cannot = |error: std::io::Error| format!("{}: {}", file.display(), cause::of(&error));

@@ -262,3 +262,14 @@ fn jobs_tell_what_was_caught() {
         "...mail --sink -p 0 --no-keep  | 0 messages, 0 octets, 0 connections (0 so far)...";
     assert!(matches(pattern, &ran.stdout) && ran.status == 0, "{ran:?}");
 }
+
+/// Also where it does not show what is said.
+#[test]
+fn what_is_refused_is_told() {
+    let mut server = sink("--no-keep");
+    let mut client = server.connect();
+    client.send("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<refuse@b>\r\nQUIT\r\n");
+    while client.line().is_some() {}
+    let event = server.nsh.event("refused");
+    assert_eq!(event["reason"], "550 5.1.1 there is no such mailbox");
+}

@@ -175,9 +175,13 @@ impl Visit<'_> {
     }
 
     fn reply(&mut self, octets: Vec<u8>) {
-        if self.shared.verbose {
-            for line in String::from_utf8_lossy(&octets).lines() {
-                self.tell_said(Speaker::Server, line.to_owned());
+        for line in String::from_utf8_lossy(&octets).lines() {
+            self.tell_said(Speaker::Server, line.to_owned());
+            if !self.shared.verbose && line.starts_with(['4', '5']) {
+                self.shared.context.out.emit(&Event::Refused {
+                    client: self.client.to_string(),
+                    reason: line.to_owned(),
+                });
             }
         }
         self.out.extend(octets);
@@ -190,7 +194,9 @@ impl Visit<'_> {
             Error::TimedOut(_) => b"421 4.4.2 nothing has happened for too long\r\n",
             _ => b"",
         };
-        self.reply(last_words.to_vec());
+        for line in String::from_utf8_lossy(last_words).lines() {
+            self.tell_said(Speaker::Server, line.to_owned());
+        }
         stream.close(last_words);
     }
 
