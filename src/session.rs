@@ -47,9 +47,8 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
     silence_panics();
     raise_descriptor_limit();
     let interactive = matches!(face, Face::Prompt { .. });
-    if interactive {
-        shell::remember_terminal();
-    }
+    // A script may ask for a password.
+    shell::remember_terminal();
     let mut shell = match open(interactive, options) {
         Ok(shell) => shell,
         Err(error) => {
@@ -71,9 +70,7 @@ pub(crate) fn run(face: Face, options: &Options) -> Status {
     shell.session.leave_to_signal();
     shell.session.jobs.stop_all();
     shell.session.screen.drain();
-    if interactive {
-        shell::restore_terminal();
-    }
+    shell::restore_terminal();
     match shell.session.screen.lost() {
         None => status,
         // Quiet, like any program whose reader has seen enough.

@@ -138,20 +138,23 @@ impl Shell {
             self.out()
                 .warn("the command that asked has ended; the answer is dropped");
         }
-        question.answer(match edited {
+        let answer = match edited {
             Some(Ok(Ok(Some(line)))) => Answer::Line(line),
             Some(Ok(Ok(None))) => Answer::End,
-            Some(Ok(Err(Trouble::Interrupted))) => {
-                session.desk.put_signal(SIGINT);
-                Answer::End
-            }
+            // The job is about to be stopped, and must not take this for an answer.
+            Some(Ok(Err(Trouble::Interrupted))) => return session.desk.put_signal(SIGINT),
             Some(Ok(Err(Trouble::Failed(error)))) => Answer::Failed(error.to_string()),
             Some(Err(panic)) => Answer::Failed(panic),
-            None => self.answer_plainly(question, prompt, secret),
-        });
+            None => match self.answer_plainly(question, prompt, secret) {
+                Some(answer) => answer,
+                None => return session.desk.put_signal(SIGINT),
+            },
+        };
+        question.answer(answer);
     }
 
-    fn answer_plainly(&self, question: &Question, prompt: &str, secret: bool) -> Answer {
+    /// `None` for Ctrl-C.
+    fn answer_plainly(&self, question: &Question, prompt: &str, secret: bool) -> Option<Answer> {
         let screen = &self.session.screen;
         screen.prompt(prompt);
         terminal::set_echo(!secret);
@@ -160,14 +163,11 @@ impl Shell {
         if secret {
             screen.prompt("\n");
         }
-        match read {
+        Some(match read {
             Read::Line(octets) => Answer::Line(String::from_utf8_lossy(&octets).replace('\0', "")),
             Read::End => Answer::End,
-            Read::Interrupted => {
-                self.session.desk.put_signal(SIGINT);
-                Answer::End
-            }
+            Read::Interrupted => return None,
             Read::Failed(error) => Answer::Failed(error.to_string()),
-        }
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The terminal is lent to an editor that a person knows.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -26,9 +26,6 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 impl Shell {
     pub(super) fn lend(&self, question: &Question, file: &Path) -> Answer {
-        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-            return Answer::Failed("an editor needs a terminal".to_owned());
-        }
         let session = &self.session;
         session.screen.set_lent(true);
         terminal::restore();
@@ -60,7 +57,6 @@ impl Shell {
             match waitpid(pid, Some(flags)) {
                 Ok(WaitStatus::Exited(_, status)) => return Some(status),
                 Ok(WaitStatus::Signaled(..)) => return None,
-                // Nobody could take it back to the foreground.
                 Ok(WaitStatus::Stopped(..)) => _ = kill(pid, Signal::SIGCONT),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => return None,
@@ -82,9 +78,11 @@ fn program() -> OsString {
         .unwrap_or_else(|| PROGRAM.into())
 }
 
-/// By the shell, since it may have options.
+/// By the shell, since it may have options, and in its place, so that signals reach it. Nobody
+/// could take a stopped one back to the foreground.
 fn spawn(program: &OsString, file: &Path) -> io::Result<Child> {
-    let mut line = program.clone();
+    let mut line = OsString::from("trap '' TSTP; exec ");
+    line.push(program);
     line.push(" \"$@\"");
     roots::give_back(&mut Command::new("sh"))
         .arg("-c")

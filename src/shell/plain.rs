@@ -1,6 +1,6 @@
 //! Lines of stdin where there is no editor: pipes, scripts on stdin, `TERM=dumb`.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::PoisonError;
 
@@ -34,6 +34,8 @@ pub(crate) fn read_line(session: &Session, wanted: &dyn Fn() -> bool) -> Read {
             return Read::Line(line);
         }
         if reader.ended || !wanted() {
+            // Ctrl-D ends one answer of a person, and not all.
+            reader.ended &= !io::stdin().is_terminal();
             return Read::End;
         }
         let stdin = io::stdin();

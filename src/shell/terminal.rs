@@ -1,6 +1,6 @@
 //! The terminal's settings: as they were found, put back however nsh ends.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,8 @@ fn found() -> Option<Termios> {
     FOUND.get().map(|found| Termios::from(*found))
 }
 
-/// Only the editor changes more than the settings.
-static EDITOR_USED: AtomicBool = AtomicBool::new(false);
+/// There is something to put back.
+static CHANGED: AtomicBool = AtomicBool::new(false);
 
 /// Bracketed paste and synchronized output off, cursor visible.
 const PLAIN: &[u8] = b"\x1b[?2004l\x1b[?2026l\x1b[?25h";
@@ -32,8 +32,11 @@ pub(crate) fn remember() {
 /// Puts the terminal back as it was found.
 pub(crate) fn restore() {
     let Some(found) = found() else { return };
+    if !CHANGED.load(Ordering::SeqCst) {
+        return;
+    }
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &found);
-    if EDITOR_USED.load(Ordering::SeqCst) {
+    if io::stdout().is_terminal() {
         // Not through std's lock: its holder may be the thread that just panicked.
         let _ = nix::unistd::write(io::stdout(), PLAIN);
         let _ = io::stdout().flush();
@@ -43,7 +46,7 @@ pub(crate) fn restore() {
 /// While no line is being edited, what is typed waits for the next prompt instead of being
 /// mixed into output. Ctrl-C and Ctrl-Z stay signals.
 pub(super) fn hold_keys() {
-    EDITOR_USED.store(true, Ordering::SeqCst);
+    CHANGED.store(true, Ordering::SeqCst);
     let Some(mut quiet) = found() else { return };
     quiet
         .local_flags
@@ -53,6 +56,7 @@ pub(super) fn hold_keys() {
 
 /// As it was found, but with or without echo, for a line that is read without the editor.
 pub(super) fn set_echo(echo: bool) {
+    CHANGED.store(true, Ordering::SeqCst);
     let Some(mut settings) = found() else { return };
     settings.local_flags.set(LocalFlags::ECHO, echo);
     let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &settings);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use base64::Engine;
@@ -69,6 +70,11 @@ pub(crate) fn password(
 fn first_line(file: &Path) -> Result<Zeroizing<String>, Error> {
     let cannot = |why: String| Error::Usage(format!("cannot read {}: {why}", file.display()));
     let mut octets = Zeroizing::new(Vec::with_capacity(FILE_OCTETS_MAX));
+    // One that a shell has made for this command (/dev/fd/63) has somebody who writes into it.
+    let is_pipe = std::fs::metadata(file).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    if is_pipe && !file.starts_with("/dev") && !file.starts_with("/proc") {
+        return Err(cannot("it is a pipe".to_owned()));
+    }
     File::open(file)
         .and_then(|file| file.take(FILE_OCTETS_MAX as u64).read_to_end(&mut octets))
         .map_err(|error| cannot(cause::of(&error)))?;

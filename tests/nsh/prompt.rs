@@ -49,12 +49,17 @@ impl Terminal {
     }
 
     fn open_with(place: Place, kind: &str, variables: &[(&str, &str)]) -> Terminal {
+        Terminal::run(place, kind, variables, &[])
+    }
+
+    fn run(place: Place, kind: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Terminal {
         let (pty, pts) = pty_process::blocking::open().expect("a pseudo-terminal");
         pty.resize(Size::new(ROWS, COLUMNS)).expect("a size");
         let child = Command::new(env!("CARGO_BIN_EXE_nsh"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", place.path())
+            .args(arguments)
             .env("TERM", kind)
             .envs(variables.iter().copied())
             .current_dir(place.path())
@@ -650,6 +655,32 @@ fn an_editor_has_the_terminal() {
         place_of("the editor ends") < place_of("meanwhile"),
         "{text}"
     );
+}
+
+/// Where there is no prompt, either.
+#[test]
+fn a_password_is_not_shown() {
+    let line = "mail --server 127.0.0.1:1 --user ann --from a@b.c --to d@e.f --subject s --body x";
+    let mut terminal = Terminal::run(place(), "xterm-256color", &[], &["-c", line]);
+    terminal.see_at_cursor("password:");
+    terminal.type_keys("s3cret\r");
+    terminal.see("...connection refused...");
+    let status = terminal.child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(41));
+    assert!(!terminal.everything().contains("s3cret"));
+}
+
+/// The end of the text is no answer to the question behind it.
+#[test]
+fn a_text_that_is_typed_without_a_prompt() {
+    let line = "mail --server 127.0.0.1:1 --tls none --from a@b.c --to d@e.f --subject s";
+    let mut terminal = Terminal::run(place(), "xterm-256color", &[], &["-c", line]);
+    terminal.type_keys("typed with care\r\u{4}");
+    terminal.see_at_cursor("send it? [Y/n]");
+    terminal.type_keys("n\r");
+    terminal.see("...the message is kept...");
+    terminal.see("mail: not sent");
+    assert_eq!(terminal.child.wait().expect("it ends").code(), Some(1));
 }
 
 #[test]

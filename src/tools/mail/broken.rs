@@ -30,7 +30,9 @@ pub(super) fn advice(error: &client::Error) -> String {
         Some(certificate) => client::hex(&certificate.public_key_info),
         None => "SHA256".to_owned(),
     };
-    format!("; --ca FILE names whom to believe, --pin {key} this key alone")
+    format!(
+        "; --ca FILE names whom to believe, --pin {key} this key alone, once you have checked it"
+    )
 }
 
 /// What a later attempt may find mended.

@@ -217,14 +217,17 @@ fn preview(message: &Message, letters: &[Letter]) -> Preview {
 
 fn is_wanted(context: &Context) -> Result<bool, Error> {
     let instead = "give all of --from, --to, --subject and --body";
-    let answer = context
-        .input
-        .ask(&context.cancel, "send it? [Y/n] ", false, instead)?;
-    Ok(match answer {
-        Some(answer) => matches!(answer.trim(), "" | "y" | "Y" | "yes"),
-        // A program's input ends behind the text: nobody is there to say no.
-        None => !std::io::stdin().is_terminal(),
-    })
+    loop {
+        let prompt = "send it? [Y/n] ";
+        let answer = context.input.ask(&context.cancel, prompt, false, instead)?;
+        match answer.as_deref().map(str::trim) {
+            Some("" | "y" | "Y" | "yes") => return Ok(true),
+            Some("n" | "N" | "no") => return Ok(false),
+            Some(_) => {}
+            // A program's input ends behind the text: nobody is there to say no.
+            None => return Ok(!std::io::stdin().is_terminal()),
+        }
+    }
 }
 
 /// Until the answer is a good one.
@@ -249,15 +252,16 @@ fn ask<T, E: fmt::Display>(
     }
 }
 
-/// Lines until a single dot, or the end.
+/// Lines until a single dot, or the end. Of a program's input nothing but the end ends it.
 fn body(context: &Context) -> Result<String, Error> {
+    let is_terminal = std::io::stdin().is_terminal();
     let mut text = String::new();
     for _ in 0..LINES_MAX {
         let instead = "give --body or --body-file";
         let line = context.input.ask(&context.cancel, "", false, instead)?;
         match line {
-            Some(line) if line != "." => text.extend([&*line, "\n"]),
-            _ if text.is_empty() && !std::io::stdin().is_terminal() => break,
+            Some(line) if line != "." || !is_terminal => text.extend([&*line, "\n"]),
+            _ if text.is_empty() && !is_terminal => break,
             _ => return Ok(text),
         }
     }
@@ -269,6 +273,11 @@ fn body(context: &Context) -> Result<String, Error> {
 
 /// As the person leaves it. What cannot be used is kept.
 fn edited(context: &Context, text: &str) -> Result<String, Error> {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Err(Error::Usage(
+            "--edit needs a terminal; give --body or --body-file".to_owned(),
+        ));
+    }
     let cannot = |error: std::io::Error| {
         Error::Unavailable(format!("cannot keep the text: {}", cause::of(&error)))
     };

@@ -26,8 +26,9 @@ fn parse(octets: &[u8], from: Option<Address>, to: Vec<Address>) -> Result<Lette
     let mut body: Vec<&[u8]> = Vec::new();
     let mut is_header = true;
     for (index, line) in lines(octets).enumerate() {
-        if line.contains(&0) {
-            return Err(format!("line {} has a NUL octet", index + 1));
+        if let Some(octet) = line.iter().find(|octet| matches!(octet, 0 | b'\r')) {
+            let what = if *octet == 0 { "NUL" } else { "CR without LF" };
+            return Err(format!("line {} has {what}", index + 1));
         }
         if line.len() > LINE_OCTETS_MAX {
             let number = index + 1;
@@ -183,7 +184,12 @@ mod tests {
             &[],
             "it names no recipient; give --to",
         );
-        check("From: a@b.c\n\n\0", &[], "line 3 has a NUL octet");
+        check("From: a@b.c\n\n\0", &[], "line 3 has NUL");
+        check(
+            "From: a@b.c\rBcc: b@b.c\n\nhi",
+            &[],
+            "line 1 has CR without LF",
+        );
         let long = format!("From: a@b.c\n\n{}\n", "x".repeat(999));
         check(&long, &[], "line 3 is longer than 998 octets");
     }

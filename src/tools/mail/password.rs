@@ -1,6 +1,6 @@
 //! Where a password comes from; never from an argument.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::arguments::Arguments;
 use super::netrc;
 use super::sasl::secret::Secret;
+use crate::cancel::Wake;
 use crate::net::tls::roots;
 use crate::tool::{Context, Error};
 use crate::web::credentials;
@@ -44,6 +45,17 @@ pub(super) fn find(
         return Ok(secret);
     }
     let file = arguments.password_file.as_deref();
+    // Else the first line of the text would be taken for the password.
+    let is_text_read = arguments.body.is_none()
+        && arguments.body_file.is_none()
+        && arguments.message.is_none()
+        && !std::io::stdin().is_terminal();
+    if file.is_none() && std::env::var_os(VARIABLE).is_none() && is_text_read {
+        return Err(Error::Usage(format!(
+            "no password, and the input is the text; set {VARIABLE}, or give --password-file or \
+             --password-command"
+        )));
+    }
     let password = credentials::password(context, file, VARIABLE, PROMPT)?;
     Ok(Secret::new(password.as_bytes()))
 }
@@ -111,13 +123,13 @@ fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
     }
 }
 
-/// Until it has said all.
+/// Until it has said a line. Who it leaves behind may keep the pipe open.
 fn read(context: &Context, child: &mut Child, output: &mut Vec<u8>) -> Result<(), Error> {
     let cannot = |why: String| Error::Unavailable(format!("--password-command: {why}"));
     let Some(stdout) = &mut child.stdout else {
         return Ok(());
     };
-    loop {
+    while !output.contains(&b'\n') {
         let cancel = &context.cancel;
         cancel.wait(stdout.as_fd(), PollFlags::POLLIN, None)?;
         let mut buffer = Zeroizing::new([0; 1024]);
@@ -130,18 +142,25 @@ fn read(context: &Context, child: &mut Child, output: &mut Vec<u8>) -> Result<()
             Err(error) => return Err(cannot(cause::of(&error))),
         }
     }
+    Ok(())
 }
 
-/// It has said all, but may not have ended.
+/// Until it has ended; what else it says is for nobody.
 fn wait(context: &Context, child: &mut Child) -> Result<ExitStatus, Error> {
+    let cannot = |error| Error::Unavailable(format!("--password-command: {}", cause::of(&error)));
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status),
-            Ok(None) => context.cancel.sleep_until(clock::now() + MOMENT)?,
-            Err(error) => {
-                let why = cause::of(&error);
-                return Err(Error::Unavailable(format!("--password-command: {why}")));
-            }
+        if let Some(status) = child.try_wait().map_err(cannot)? {
+            return Ok(status);
+        }
+        let (cancel, soon) = (&context.cancel, clock::now() + MOMENT);
+        let Some(stdout) = &mut child.stdout else {
+            cancel.sleep_until(soon)?;
+            continue;
+        };
+        let wake = cancel.wait(stdout.as_fd(), PollFlags::POLLIN, Some(soon))?;
+        let mut buffer = Zeroizing::new([0; 1024]);
+        if wake == Wake::Ready && !matches!(stdout.read(&mut *buffer), Ok(1..)) {
+            child.stdout = None;
         }
     }
 }

@@ -558,8 +558,8 @@ fn the_transcript() {
 #[test]
 fn an_editor_needs_a_terminal() {
     let ran = place().run(&["-c", &format!("mail {LETTER} --edit --dry-run")]);
-    let told = "...mail: an editor needs a terminal; give --body or --body-file\n";
-    assert!(matches(told, &ran.stderr) && ran.status == 69, "{ran:?}");
+    let told = "...mail: --edit needs a terminal; give --body or --body-file\n";
+    assert!(matches(told, &ran.stderr) && ran.status == 2, "{ran:?}");
 }
 
 /// What cannot be written is told before a server is bothered.
