@@ -23,6 +23,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// As much of a greeting as fits into a message.
 const GREETING_CHARACTERS_MAX: usize = 80;
 
+#[derive(Clone)]
 pub(crate) struct Options {
     /// Told to the server (SNI), and looked for in its certificate.
     pub(crate) host: String,

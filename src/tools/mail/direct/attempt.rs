@@ -16,7 +16,7 @@ use super::super::dialogue::outcome::{self, Outcome, Stage};
 use super::super::dialogue::plan::{Job, Plan, TlsMode};
 use super::event::Event;
 use crate::clock;
-use crate::net::tls::client::{self, Session};
+use crate::net::tls::client::{self, Options, Session};
 use crate::tool::{Context, Error};
 use crate::wire::dns::record::Tlsa;
 
@@ -32,6 +32,8 @@ pub(crate) struct Target<'a> {
 pub(crate) struct Errand<'a> {
     pub(crate) context: &'a Context,
     pub(crate) arguments: &'a Arguments,
+    /// For whatever host.
+    pub(crate) tls: Options,
     pub(crate) timeout: Duration,
     pub(crate) stop_after: Option<Stage>,
     pub(crate) is_quiet: bool,
@@ -123,7 +125,10 @@ impl Errand<'_> {
         record: &mut Recorder<'_>,
     ) -> Result<(Attempt, Option<Broken>), Error> {
         let host = target.exchanger;
-        let mut options = self.arguments.tls_options(target.tls_name)?;
+        let mut options = Options {
+            host: target.tls_name.to_owned(),
+            ..self.tls.clone()
+        };
         options.trust.insecure |= protection == Protection::Encrypted;
         let way = Way {
             context: self.context,

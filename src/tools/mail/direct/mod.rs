@@ -56,11 +56,11 @@ pub(super) fn open<'a>(
     arguments: &'a Arguments,
     timeout: Duration,
 ) -> Result<Mailer<'a, impl FnMut(&Line, Duration) + use<>>, Error> {
-    arguments.tls_options("")?;
     Ok(Mailer {
         errand: Errand {
             context,
             arguments,
+            tls: arguments.tls_options("")?,
             timeout,
             stop_after: arguments.stop_after.map(Into::into),
             is_quiet: arguments.quiet,

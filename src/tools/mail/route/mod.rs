@@ -63,6 +63,7 @@ pub(super) fn run(
     let errand = Errand {
         context,
         arguments,
+        tls: arguments.tls_options("")?,
         timeout,
         stop_after: Some(Stage::Rcpt),
         is_quiet: true,
