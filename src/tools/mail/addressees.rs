@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::compose::text_of;
+use super::files::text_of;
 use super::message::address::Mailbox;
 use crate::tool::Error;
 

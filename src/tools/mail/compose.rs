@@ -1,18 +1,18 @@
 //! From options and answers to a message and its envelope.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
 use super::addressees;
 use super::arguments::Arguments;
 use super::drafts;
+use super::files::{attachment, text_of};
 use super::finished;
+use super::letter::Letter;
+use super::message::Message;
 use super::message::address::Mailbox;
-use super::message::{Attachment, Message};
 use crate::clock;
 use crate::net::random;
 use crate::output::{self, Tone};
@@ -20,25 +20,11 @@ use crate::tool::{Context, Error};
 use crate::wire::smtp::Address;
 use crate::{cause, measure::size};
 
-/// Larger ones no server takes, and each is in memory several times.
-const FILE_OCTETS_MAX: u64 = 100 << 20;
 /// Of all messages of one command; they are in memory together.
 const LETTERS_OCTETS_MAX: usize = 256 << 20;
 const PREVIEW_RECIPIENTS_MAX: usize = 10;
 /// Of a body that is typed.
 const LINES_MAX: usize = 100_000;
-
-#[derive(Clone)]
-pub(super) struct Letter {
-    pub(super) from: Address,
-    pub(super) recipients: Vec<Address>,
-    pub(super) octets: Vec<u8>,
-    pub(super) message_id: Option<String>,
-    /// Where it is kept already.
-    pub(super) file: Option<PathBuf>,
-    /// Its text is nowhere else.
-    pub(super) is_typed: bool,
-}
 
 /// What is about to be sent, where somebody was asked for parts of it.
 #[derive(Serialize)]
@@ -196,7 +182,8 @@ fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Lette
         recipients,
         octets: message
             .emit()
-            .map_err(|error| Error::Usage(error.to_string()))?,
+            .map_err(|error| Error::Usage(error.to_string()))?
+            .into(),
         message_id: Some(message.message_id()),
         file: None,
         is_typed,
@@ -317,36 +304,4 @@ fn mailboxes(option: &str, given: &[String]) -> Result<Vec<Mailbox>, Error> {
 
 fn wrong(option: &str, given: &str, error: impl fmt::Display) -> Error {
     Error::Usage(format!("{option} '{given}': {error}"))
-}
-
-pub(super) fn text_of(file: &Path) -> Result<String, Error> {
-    String::from_utf8(octets_of(file)?)
-        .map_err(|_| Error::Usage(format!("{} is not UTF-8", file.display())))
-}
-
-fn attachment(file: &Path) -> Result<Attachment, Error> {
-    let name = file.file_name().unwrap_or(file.as_os_str());
-    Ok(Attachment {
-        file_name: name.to_string_lossy().into_owned(),
-        octets: octets_of(file)?,
-    })
-}
-
-pub(super) fn octets_of(file: &Path) -> Result<Vec<u8>, Error> {
-    let shown = file.display();
-    let cannot =
-        |error: std::io::Error| Error::Usage(format!("cannot read {shown}: {}", cause::of(&error)));
-    let metadata = std::fs::metadata(file).map_err(cannot)?;
-    if !metadata.is_file() {
-        return Err(Error::Usage(format!("{shown} is no file")));
-    }
-    let mut octets = Vec::new();
-    let opened = File::open(file).map_err(cannot)?;
-    let read = opened.take(FILE_OCTETS_MAX + 1).read_to_end(&mut octets);
-    read.map_err(cannot)?;
-    if octets.len() as u64 > FILE_OCTETS_MAX {
-        let max = size::human(FILE_OCTETS_MAX);
-        return Err(Error::Usage(format!("{shown} is larger than {max}")));
-    }
-    Ok(octets)
 }

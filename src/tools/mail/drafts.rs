@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-use super::compose::Letter;
+use super::letter::Letter;
 use super::report::Event;
 use crate::cause;
 use crate::net::random;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::compose::{Letter, octets_of};
+use super::files::octets_of;
+use super::letter::Letter;
 use super::message::address::Mailbox;
 use crate::tool::Error;
 use crate::wire::smtp::Address;
@@ -97,7 +98,7 @@ fn parse(octets: &[u8], from: Option<Address>, to: Vec<Address>) -> Result<Lette
         file: None,
         from,
         recipients,
-        octets,
+        octets: octets.into(),
         is_typed: false,
     })
 }
@@ -153,7 +154,7 @@ mod tests {
                 let to: Vec<_> = letter.recipients.iter().map(ToString::to_string).collect();
                 let id = letter.message_id.expect("an id");
                 let found = format!("{} > {} {id}", letter.from, to.join(" "));
-                (found, letter.octets)
+                (found, letter.octets.to_vec())
             }
             Err(why) => (why, Vec::new()),
         };

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::arguments::{Arguments, Tls};
 use super::broken::{Broken, advice};
-use super::compose::Letter;
 use super::courier::{Failure, Line, Recorder, Way};
 use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal, Stage, exit_status};
 use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
 use super::drafts;
+use super::letter::Letter;
 use super::report::{self, Counts, Event};
 use super::sasl::mechanism::{Mechanism, misses_channel_binding};
 use super::sasl::secret::Secret;
@@ -115,16 +115,6 @@ pub(super) fn keep_unknown(context: &Context, letter: &Letter, fates: &[(Address
     let unknown = letter.for_those(fates, |fate| matches!(fate, Fate::Unknown(_)));
     if !unknown.recipients.is_empty() {
         drafts::keep(context, &unknown, true);
-    }
-}
-
-impl Letter {
-    fn for_those(&self, fates: &[(Address, Fate)], is: impl Fn(&Fate) -> bool) -> Letter {
-        let those = fates.iter().filter(|(_, fate)| is(fate));
-        Letter {
-            recipients: those.map(|(address, _)| address.clone()).collect(),
-            ..self.clone()
-        }
     }
 }
 

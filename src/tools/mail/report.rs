@@ -1,5 +1,6 @@
 //! What a session tells, and what became of a message.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -195,6 +196,11 @@ impl fmt::Display for Counts {
     }
 }
 
+/// As a line of a shell has it.
+fn quoted(text: &str) -> Cow<'_, str> {
+    shlex::try_quote(text).unwrap_or(text.into())
+}
+
 pub(super) fn word(stage: Stage) -> &'static str {
     match stage {
         Stage::Dns => "dns",
@@ -310,7 +316,7 @@ impl fmt::Display for Event {
                 recipients,
                 may_have_arrived,
             } => {
-                let to = recipients.join(",");
+                let (to, file) = (recipients.join(","), quoted(file));
                 write!(
                     f,
                     "the message is kept; --message {file} --to {to} sends it again"

@@ -5,9 +5,10 @@ use std::time::Duration;
 use native_tls::Identity;
 
 use super::arguments::{Arguments, Tls};
-use super::compose::{Letter, compose};
+use super::compose::compose;
 use super::courier::{SMTP_PORT, Way};
 use super::direct;
+use super::letter::Letter;
 use super::outbox::Outbox;
 use super::password;
 use super::recorder::recorder;
