@@ -68,11 +68,10 @@ pub(super) fn run(
         _ => Tls::Implicit,
     });
     if tls == Tls::None && arguments.is_particular() {
-        return Err(Error::Usage(
-            "with --tls none there is no certificate; --ca, --pin, --insecure and --client-cert \
-             have no use"
-                .to_owned(),
-        ));
+        context.out.warn(
+            "mail: with --tls none there is no certificate; --ca, --pin, --insecure and \
+             --client-cert have no use",
+        );
     }
     let port = port.unwrap_or(match tls {
         Tls::Implicit => SUBMISSIONS_PORT,
