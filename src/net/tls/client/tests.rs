@@ -238,8 +238,8 @@ fn a_port_that_does_not_speak_tls_is_told() {
         "that port speaks plain text first (SMTP greeting '220 mx.example ESMTP'); take --tls starttls",
     );
     let greetings = b"220-mx.example\r\n220 ready\r\n";
-    let expected = "that port speaks plain text first (SMTP greeting '220-mx.example'); use \
-                    starttls";
+    let expected = "that port speaks plain text first (SMTP greeting '220-mx.example'); take \
+                    --tls starttls";
     check(&place, greetings, expected);
     let http = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     let expected = "that port speaks plain text ('HTTP/1.1 400 Bad Request')";
