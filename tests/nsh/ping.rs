@@ -340,7 +340,7 @@ fn losses_are_measured_and_judged() {
     }
     let bursts = |n: u64| n % 10 < 4;
     let path = Path::of(1).target(Target::default().loses(bursts));
-    let line = "ping --json -c 40 -i 0.005 -t 100ms 10.10.0.1";
+    let line = "ping --json -c 40 -i 0.005 -t 1 10.10.0.1";
     let ran = run_routed(path, Permitted::Raw, line);
     let statistics = &events(&ran.stdout, "statistics")[0];
     let expected = serde_json::json!({
@@ -358,7 +358,7 @@ fn many_hosts_have_a_table() {
         return;
     }
     for permitted in BOTH {
-        let command = "ping -c 2 -i 0.01 -t 200ms 10.10.0.1 fd10::2 10.9.1.1 10.10.0.1";
+        let command = "ping -c 2 -i 0.01 -t 1 10.10.0.1 fd10::2 10.9.1.1 10.10.0.1";
         let ran = run_routed(Path::of(2).hop(Hop::at(1).silent()), permitted, command);
         let table = ran.stdout.split_once("\n\n").expect("a table").1;
         let expected = "host        sent    loss      min      avg      p90      max   jitter  last\n\

@@ -72,7 +72,7 @@ fn authenticated_reply(number: u32, request: &[u8], key: &str) -> Vec<u8> {
 #[test]
 fn an_authenticated_sender() {
     for (key, is_right) in [(KEY, true), ("another key, not the right one", false)] {
-        let options = "--stamp --key-file key -c 3 -i 5ms -t 30ms";
+        let options = "--stamp --key-file key -c 3 -i 5ms -t 1s";
         let pinged = ping_in(&keyed(), options, &mut |peer, from, request| {
             assert_eq!(request.len(), 112);
             assert_eq!(request[96..], mac(KEY, &request[..96]));

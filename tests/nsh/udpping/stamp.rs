@@ -203,20 +203,17 @@ fn short_requests() {
 #[test]
 fn a_stateful_reflector_tells_who_lost_what() {
     let mut count = 0;
-    let pinged = ping(
-        "--stamp -c 8 -i 2ms -t 100ms",
-        &mut |peer, from, request| {
-            let number = u32::from_be_bytes(request[..4].try_into().expect("4 octets"));
-            if [1, 4, 5].contains(&number) {
-                return;
-            }
-            count += 1;
-            if number != 2 {
-                let reply = honest(count - 1, request);
-                peer.send_to(&reply, from).expect("loopback");
-            }
-        },
-    );
+    let pinged = ping("--stamp -c 8 -i 2ms -t 2s", &mut |peer, from, request| {
+        let number = u32::from_be_bytes(request[..4].try_into().expect("4 octets"));
+        if [1, 4, 5].contains(&number) {
+            return;
+        }
+        count += 1;
+        if number != 2 {
+            let reply = honest(count - 1, request);
+            peer.send_to(&reply, from).expect("loopback");
+        }
+    });
     assert_eq!(pinged.numbers("reply"), [0, 3, 6, 7]);
     pinged.check(json!({ "lost": 4 }));
     let directions = &pinged.statistics()["directions"];
@@ -238,7 +235,7 @@ fn other_peoples_reflectors() {
     });
     pinged.check(json!({ "received": 3, "routers_there": null, "strangers": 0 }));
     // Of another session, cut, or no STAMP at all.
-    let pinged = ping("--stamp -c 3 -i 5ms -t 30ms", &mut |peer, from, request| {
+    let pinged = ping("--stamp -c 3 -i 5ms -t 1s", &mut |peer, from, request| {
         let mut other = honest(0, request);
         other[14] ^= 0x55;
         let whole = honest(0, request);
@@ -248,37 +245,31 @@ fn other_peoples_reflectors() {
     });
     pinged.check(json!({ "received": 0, "strangers": 12, "lost": 3 }));
     // Stateless, with losses: who lost them is not known, and not said.
-    let pinged = ping(
-        "--stamp -c 30 -i 1ms -t 50ms",
-        &mut |peer, from, request| {
-            let number = u32::from_be_bytes(request[..4].try_into().expect("4 octets"));
-            if number % 3 != 1 {
-                peer.send_to(&honest(number, request), from)
-                    .expect("loopback");
-            }
-        },
-    );
+    let pinged = ping("--stamp -c 30 -i 1ms -t 2s", &mut |peer, from, request| {
+        let number = u32::from_be_bytes(request[..4].try_into().expect("4 octets"));
+        if number % 3 != 1 {
+            peer.send_to(&honest(number, request), from)
+                .expect("loopback");
+        }
+    });
     pinged.check(json!({ "received": 20, "directions": null }));
 }
 
 /// A number that was never sent answers nothing, also where it is the one before the first.
 #[test]
 fn replies_to_what_was_never_sent() {
-    let pinged = ping(
-        "--stamp -c 10 -i 2ms -t 50ms",
-        &mut |peer, from, request| {
-            let number = u32::from_be_bytes(request[..4].try_into().expect("4 octets"));
-            for never_sent in [u32::MAX, 1 << 31, 5000] {
-                let mut other = honest(900, request);
-                other[24..28].copy_from_slice(&never_sent.to_be_bytes());
-                peer.send_to(&other, from).expect("loopback");
-            }
-            if number != 9 {
-                peer.send_to(&honest(number, request), from)
-                    .expect("loopback");
-            }
-        },
-    );
+    let pinged = ping("--stamp -c 10 -i 2ms -t 2s", &mut |peer, from, request| {
+        let number = u32::from_be_bytes(request[..4].try_into().expect("4 octets"));
+        for never_sent in [u32::MAX, 1 << 31, 5000] {
+            let mut other = honest(900, request);
+            other[24..28].copy_from_slice(&never_sent.to_be_bytes());
+            peer.send_to(&other, from).expect("loopback");
+        }
+        if number != 9 {
+            peer.send_to(&honest(number, request), from)
+                .expect("loopback");
+        }
+    });
     // The count of those after the last request may not have been heard.
     pinged.check(json!({ "received": 9, "lost": 1, "duplicates": 0, "stray": 30 }));
     let directions = &pinged.statistics()["directions"];
