@@ -22,7 +22,8 @@ from pathlib import Path
 
 from measure import Run, by_turns, events, goal, line, nsh, own_network, reached, row, shell, the
 
-# As .ci/postfix has them.
+SERVERS = Path(__file__).resolve().parents[2] / ".ci/postfix"
+# As it has them.
 EXCHANGER, SUBMISSIONS, SUBMISSION, REFUSING = 10025, 10465, 10587, "127.0.0.2:10025"
 USER, SENDER, RECIPIENT = "ann@lab.test", "ann@lab.test", "bob@lab.test"
 LINES, BATCH = 30, 500
@@ -252,7 +253,7 @@ parser.add_argument("--repeats", type=int, default=31)
 options = parser.parse_args()
 if missing := [name for name in ("curl", "msmtp", "swaks") if not shutil.which(name)]:
     shell(f"apt-get install -yqq --no-install-recommends {' '.join(missing)} >/dev/null")
-shell("bash .ci/postfix install")
+shell(f"bash {SERVERS} install")
 own_network()
 
 # Whom to believe is said to each program, and to none by what somebody has set up here.
@@ -264,8 +265,8 @@ with contextlib.ExitStack() as stack:
     # In memory, or the disk would be measured: Postfix waits for it with each message.
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm")))
     pool = stack.enter_context(ThreadPoolExecutor(1))
-    stack.callback(shell, f"bash .ci/postfix down {folder}")
-    shell(f"bash .ci/postfix up {folder}")
+    stack.callback(shell, f"bash {SERVERS} down {folder}")
+    shell(f"bash {SERVERS} up {folder}")
     text = "Each line of this message is as long as those that people write, or so.\n"
     written("body", text * LINES)
     message = run(nsh(letter(EXCHANGER, "--to", RECIPIENT, "--dry-run"))).text
