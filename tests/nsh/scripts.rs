@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::support::{Place, Ran, matches, place, skipped};
+use super::support::{Place, Ran, matches, place, privileged, skipped};
 
 /// Runs each of `tests/scripts/*.nsh` and compares its output with its own comments:
 /// `# out: LINE`, `# err: LINE` (with `...` for anything), `# status: N`, `# args: WORDS`.
@@ -56,12 +56,20 @@ fn check_golden(folder: &Path, path: &Path, text: &str) {
     assert_eq!(output.status.code(), Some(status), "{name}");
 }
 
+const PINGING: [&str; 3] = ["monitor.nsh", "network-apps.nsh", "report.nsh"];
+
 /// The examples that the repository ships, as its users run them.
 #[test]
 fn shipped_scripts_check_themselves() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // Some systems let root alone ping.
+    let may_ping = place().run(&["-c", "ping -c 1 127.0.0.1"]).status == 0
+        || privileged("shipped_scripts_check_themselves");
     for entry in root.join("scripts").read_dir().expect("the scripts") {
         let path = entry.expect("an entry").path();
+        if !may_ping && PINGING.iter().any(|name| path.ends_with(name)) {
+            continue;
+        }
         for options in [&[][..], &["--json"]] {
             let output = place()
                 .nsh()
