@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use native_tls::{Identity, Protocol};
-use sha2::{Digest, Sha256};
 
 use super::pin::Pin;
 use super::refusal::{Refusal, Verdict};
@@ -64,8 +63,8 @@ pub(crate) enum Error {
     )]
     NotPinned {
         host: String,
-        certificate: String,
-        public_key: String,
+        certificate: Pin,
+        public_key: Pin,
     },
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
@@ -183,8 +182,8 @@ impl Session {
         if !options.pins.is_empty() && !options.pins.iter().any(is_pinned) {
             return Err(Error::NotPinned {
                 host: host(),
-                certificate: hex(&leaf_octets),
-                public_key: hex(&leaf.public_key_info),
+                certificate: Pin::of(&leaf_octets),
+                public_key: Pin::of(&leaf.public_key_info),
             });
         }
         let seconds_left = leaf.not_after.saturating_sub(clock::wall().timestamp());
@@ -201,12 +200,6 @@ impl Session {
 
 fn leaf_octets(stream: &native_tls::TlsStream<Timed>) -> Option<Vec<u8>> {
     stream.peer_certificate().ok()??.to_der().ok()
-}
-
-/// The SHA-256 in the form that a pin has.
-pub(crate) fn hex(octets: &[u8]) -> String {
-    let digest = Sha256::digest(octets);
-    digest.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 fn explain(broken: Broken, host: &str) -> Error {

@@ -1,5 +1,6 @@
 //! The certificate or the key that a server is known by.
 
+use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
@@ -16,9 +17,18 @@ pub(crate) struct Pin([u8; 32]);
 pub(crate) struct Error;
 
 impl Pin {
+    pub(crate) fn of(octets: &[u8]) -> Pin {
+        Pin(Sha256::digest(octets).into())
+    }
+
     pub(crate) fn matches(&self, certificate: &[u8], public_key_info: &[u8]) -> bool {
-        let is_pinned = |octets| Sha256::digest(octets)[..] == self.0;
-        is_pinned(certificate) || is_pinned(public_key_info)
+        [certificate, public_key_info].map(Pin::of).contains(self)
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::dane;
 use crate::net::tls::client;
+use crate::net::tls::pin::Pin;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
@@ -27,7 +28,7 @@ pub(super) fn advice(error: &client::Error) -> String {
         return String::new();
     };
     let key = match &refusal.certificate {
-        Some(certificate) => client::hex(&certificate.public_key_info),
+        Some(certificate) => Pin::of(&certificate.public_key_info).to_string(),
         None => "SHA256".to_owned(),
     };
     format!(

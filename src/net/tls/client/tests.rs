@@ -1,5 +1,7 @@
 use std::io::{Read, Write};
 
+use sha2::{Digest, Sha256};
+
 use super::servers::{GREETING, Place, Reversing, listen, plain, secure};
 use super::*;
 use crate::net::tls::files;
@@ -172,8 +174,8 @@ fn pins() {
     place.certify("good", "DNS:localhost", "2");
     let address = secure(place.acceptor("good"));
     let (_, session) = accept(address, &options(&place));
-    let certificate = hex(&session.leaf_octets);
-    let public_key = hex(&session.leaf.public_key_info);
+    let certificate = Pin::of(&session.leaf_octets).to_string();
+    let public_key = Pin::of(&session.leaf.public_key_info).to_string();
     let wrong = "00".repeat(32);
     let with_pins = |pins: &[&String]| Options {
         pins: pins.iter().map(|pin| pin.parse().expect("a pin")).collect(),
