@@ -37,6 +37,7 @@ mod cli;
 mod clock;
 mod duration;
 mod echo;
+mod home;
 mod http;
 mod input;
 mod job;

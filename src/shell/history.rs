@@ -6,6 +6,8 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::home;
+
 /// Lines kept in memory and in the file.
 pub(super) const LINES_MAX: usize = 10_000;
 
@@ -28,14 +30,7 @@ impl History {
 
 /// `$XDG_STATE_HOME/nsh/history`, its folder made where it is missing and can be.
 pub(super) fn file() -> Option<PathBuf> {
-    let folder = match std::env::var_os("XDG_STATE_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-    {
-        Some(state) => state,
-        None => std::env::home_dir()?.join(".local/state"),
-    };
-    let folder = folder.join("nsh");
+    let folder = home::state_folder()?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

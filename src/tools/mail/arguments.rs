@@ -86,6 +86,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "route", "cc", "bcc", "to_file", "subject", "body", "body_file", "edit", "html", "attach"])]
     pub(super) message: Option<PathBuf>,
     /// A message of its own for each line of mailboxes in this file, all over one connection
+    /// (with --mx each over its own)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "to", "cc", "bcc"])]
     pub(super) to_file: Vec<PathBuf>,
     #[arg(long, conflicts_with = "sink")]

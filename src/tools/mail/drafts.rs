@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::letter::Letter;
 use super::report::Event;
 use crate::cause;
+use crate::home;
 use crate::net::random;
 use crate::tool::Context;
 
@@ -32,14 +33,8 @@ pub(super) fn keep(context: &Context, letter: &Letter, may_have_arrived: bool) {
 
 /// In a file that its owner alone can read.
 fn write(letter: &Letter) -> Result<PathBuf, String> {
-    let absolute = |name| {
-        let folder = std::env::var_os(name).map(PathBuf::from);
-        folder.filter(|folder| folder.is_absolute())
-    };
-    let folder = absolute("XDG_STATE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
-        .ok_or("there is no home folder")?
-        .join("nsh/drafts");
+    let folder = home::state_folder().ok_or("there is no home folder")?;
+    let folder = folder.join("drafts");
     let file = folder.join(format!("{:016x}{:016x}.eml", random(), random()));
     let cannot = |error: std::io::Error| format!("{}: {}", file.display(), cause::of(&error));
     DirBuilder::new()
