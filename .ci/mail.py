@@ -252,6 +252,8 @@ def dane():
         ("another one, and the next exchanger", "second", 0, ["mismatched", "matched"]),
         ("no TLS", "stripped", 44, []),
         ("a forged address", "forged", 40, []),
+        ("the authority that DNS has", "authority", 0, ["matched"]),
+        ("the same, and another name", "unnamed", 42, ["mismatched"]),
     ):
         ran = Ran(f"DANE: {what}", f"{mx} bob@{domain}.secure.test", status=status, certificate__verdict=verdicts)
         if status == 0:

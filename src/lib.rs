@@ -28,7 +28,7 @@
 //!   its certificate, too. What keeps `upper` and `udpping` from being misused is `echo`.
 //! - Every wait of a job goes through `cancel`, so that `stop` ends it within milliseconds.
 //! - Only `output` and the line editor write to the terminal.
-//! - `unsafe` is denied everywhere but in `net::option` and `net::tls::roots`.
+//! - `unsafe` is denied everywhere but in `net::option`.
 //! - Nothing that a peer sends can panic, grow without a named limit, or steer the terminal.
 
 mod cancel;
@@ -57,6 +57,5 @@ use std::process::ExitCode;
 
 /// The whole program; `main` is only this.
 pub fn run() -> ExitCode {
-    net::tls::roots::withhold();
     ExitCode::from(cli::run().0)
 }

@@ -65,20 +65,19 @@ pub(crate) enum Error {
     NoDatagram(SocketAddr),
     #[error("{0} closed the connection without an answer")]
     Closed(SocketAddr),
-    #[error("no trusted TLS with {host}: {why}{}", advice(.why))]
+    #[error("no TLS with {host}: {why}{}", advice(.why))]
     Tls { host: String, why: String },
+    #[error("{0}; --ca FILE names an authority to believe, -k believes anybody")]
+    NotTrusted(Box<tls::refusal::Refusal>),
     #[error("{0}")]
     TimedOut(String),
 }
 
 /// What to do about a handshake that failed.
 fn advice(why: &str) -> &'static str {
-    if why.contains("certificate verify failed") {
-        "; --ca FILE names an authority to believe, -k believes anybody"
-    } else if why.contains("wrong version number") {
-        "; that port does not speak TLS, try http://"
-    } else {
-        ""
+    match why.contains("wrong version number") {
+        true => "; that port does not speak TLS, try http://",
+        false => "",
     }
 }
 

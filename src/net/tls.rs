@@ -2,39 +2,63 @@
 
 pub(crate) mod client;
 pub(crate) mod files;
+mod handshake;
 pub(crate) mod pin;
 pub(crate) mod refusal;
-pub(crate) mod roots;
+pub(crate) mod trust;
 
 use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use native_tls::{
-    Certificate, HandshakeError, TlsAcceptor, TlsConnector, TlsConnectorBuilder, TlsStream,
-};
+use native_tls::{HandshakeError, TlsAcceptor, TlsStream};
+use openssl::ssl::SslStream;
 
 use super::Error;
 use super::tcp::Connection;
 use crate::cause;
 use crate::clock;
-use crate::wire::tls_hello::{HELLO_OCTETS_MAX, is_record};
+use handshake::{Broken, Offer, shake_hands};
+use refusal::Refusal;
+use trust::Trust;
 
 /// RFC 5321 section 4.5.3.1.5 for a reply's line; other protocols' first lines are shorter.
 const LINE_OCTETS_MAX: usize = 512;
 
-/// Whom to believe.
-#[derive(Clone, Default)]
-pub(crate) struct Trust {
-    /// Beside those of the system.
-    pub(crate) authorities: Vec<Certificate>,
-    /// Anybody who answers.
-    pub(crate) insecure: bool,
-}
+/// RFC 8446 section 5.1: the types of records.
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const APPLICATION_DATA: u8 = 23;
 
 pub(crate) enum Stream {
     Plain(Connection),
-    Tls(Box<TlsStream<Timed>>),
+    Tls(Box<dyn Secured>),
+}
+
+/// The end of a client or of a server.
+pub(crate) trait Secured: Read + Write + Send {
+    fn timed(&mut self) -> &mut Timed;
+    /// As far as that takes no answer.
+    fn say_goodbye(&mut self);
+}
+
+impl Secured for SslStream<Timed> {
+    fn timed(&mut self) -> &mut Timed {
+        self.get_mut()
+    }
+
+    fn say_goodbye(&mut self) {
+        let _ = self.shutdown();
+    }
+}
+
+impl Secured for TlsStream<Timed> {
+    fn timed(&mut self) -> &mut Timed {
+        self.get_mut()
+    }
+
+    fn say_goodbye(&mut self) {
+        let _ = self.shutdown();
+    }
 }
 
 impl Stream {
@@ -43,9 +67,9 @@ impl Stream {
         match self {
             Stream::Plain(connection) => connection.read(buffer, deadline),
             Stream::Tls(stream) => {
-                stream.get_mut().deadline = deadline;
+                stream.timed().deadline = deadline;
                 let read = stream.read(buffer);
-                read.map_err(|error| stream.get_mut().explain("cannot receive", error))
+                read.map_err(|error| stream.timed().explain("cannot receive", error))
             }
         }
     }
@@ -54,9 +78,9 @@ impl Stream {
         match self {
             Stream::Plain(connection) => connection.write_all(octets, deadline),
             Stream::Tls(stream) => {
-                stream.get_mut().deadline = deadline;
+                stream.timed().deadline = deadline;
                 let written = stream.write_all(octets);
-                written.map_err(|error| stream.get_mut().explain("cannot send", error))
+                written.map_err(|error| stream.timed().explain("cannot send", error))
             }
         }
     }
@@ -70,10 +94,10 @@ impl Stream {
                 connection.finish_sending();
             }
             Stream::Tls(stream) => {
-                stream.get_mut().is_closing = true;
+                stream.timed().is_closing = true;
                 let _ = stream.write_all(last_words);
-                let _ = stream.shutdown();
-                stream.get_ref().connection.finish_sending();
+                stream.say_goodbye();
+                stream.timed().connection.finish_sending();
             }
         }
     }
@@ -86,69 +110,26 @@ pub(crate) fn connect(
     trust: &Trust,
     deadline: Instant,
 ) -> Result<Stream, Error> {
-    match shake_hands(connection, host, &trust.builder(), deadline) {
+    let offer = Offer {
+        host,
+        trust,
+        identity: None,
+    };
+    match shake_hands(connection, &offer, deadline) {
         Ok((stream, _)) => Ok(Stream::Tls(Box::new(stream))),
-        Err(Broken { failure, why, .. }) => Err(failure.unwrap_or_else(|| Error::Tls {
+        Err(Broken {
+            failure: Some(failure),
+            ..
+        }) => Err(failure),
+        Err(Broken {
+            refusal: Some(refusal),
+            ..
+        }) => Err(Error::NotTrusted(refusal)),
+        Err(Broken { why, .. }) => Err(Error::Tls {
             host: host.to_owned(),
             why,
-        })),
+        }),
     }
-}
-
-impl Trust {
-    fn builder(&self) -> TlsConnectorBuilder {
-        let mut builder = TlsConnector::builder();
-        builder.danger_accept_invalid_certs(self.insecure);
-        builder.danger_accept_invalid_hostnames(self.insecure);
-        let system = match self.insecure {
-            true => &[],
-            false => roots::outside_folders(),
-        };
-        for authority in system.iter().chain(&self.authorities) {
-            builder.add_root_certificate(authority.clone());
-        }
-        builder
-    }
-}
-
-/// A handshake that failed.
-struct Broken {
-    /// Of the connection.
-    failure: Option<Error>,
-    why: String,
-    /// What came from the peer.
-    opening: Vec<u8>,
-}
-
-/// With the octets that the peer began with.
-fn shake_hands(
-    connection: Connection,
-    host: &str,
-    builder: &TlsConnectorBuilder,
-    deadline: Instant,
-) -> Result<(TlsStream<Timed>, Vec<u8>), Broken> {
-    let broken = |why: String| Broken {
-        failure: None,
-        why,
-        opening: Vec::new(),
-    };
-    let connector = builder.build();
-    let connector = connector.map_err(|error| broken(reason(&error.to_string())))?;
-    let (timed, notes) = Timed::new(connection, deadline);
-    let why = match connector.connect(host, timed) {
-        Ok(mut stream) => {
-            stream.get_mut().is_opening = false;
-            return Ok((stream, std::mem::take(&mut lock(&notes).opening)));
-        }
-        Err(HandshakeError::WouldBlock(_)) => "the handshake broke off".to_owned(),
-        Err(HandshakeError::Failure(error)) => reason(&error.to_string()),
-    };
-    let Notes { failure, opening } = std::mem::take(&mut *lock(&notes));
-    Err(Broken {
-        failure,
-        why,
-        opening,
-    })
 }
 
 /// Shakes hands as a server.
@@ -174,17 +155,19 @@ pub(crate) fn accept(
     }))
 }
 
-/// OpenSSL's errors are `error:CODE:library:function:reason:file:line:`, and what it made of the
-/// certificate in brackets.
+/// OpenSSL's errors are `error:CODE:library:function:reason:file:line:`.
 pub(crate) fn reason(text: &str) -> String {
-    if !text.starts_with("error:") {
-        return text.to_owned();
-    }
-    let reason = text.split(':').nth(4).unwrap_or(text);
-    match text.rsplit_once('(') {
-        Some((_, verdict)) => format!("{reason} ({verdict}"),
-        None => reason.to_owned(),
-    }
+    let reason = text
+        .strip_prefix("error:")
+        .and_then(|text| text.split(':').nth(3));
+    reason.unwrap_or(text).to_owned()
+}
+
+/// Whether a TLS record may begin with these octets, be they few.
+fn is_record(octets: &[u8]) -> bool {
+    let is_type = |octet: &u8| (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(octet);
+    // RFC 8446 section 5.1: 3, whatever the version.
+    octets.first().is_none_or(is_type) && octets.get(1).is_none_or(|major| *major == 3)
 }
 
 /// Waits like a blocking socket, until its deadline.
@@ -202,7 +185,9 @@ pub(crate) struct Timed {
 struct Notes {
     /// Why it failed, which an io::Error has no room for.
     failure: Option<Error>,
-    /// What came until the handshake was done, up to [`HELLO_OCTETS_MAX`].
+    /// Of the certificate.
+    refusal: Option<Box<Refusal>>,
+    /// What the peer began with.
     opening: Vec<u8>,
 }
 
@@ -241,7 +226,7 @@ impl Timed {
 
     fn note(&mut self, octets: &[u8]) {
         let mut notes = lock(&self.notes);
-        let room = HELLO_OCTETS_MAX.saturating_sub(notes.opening.len());
+        let room = LINE_OCTETS_MAX.saturating_sub(notes.opening.len());
         notes.opening.extend(octets.iter().take(room));
         if is_record(&notes.opening) {
             return;

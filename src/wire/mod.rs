@@ -16,7 +16,6 @@ pub(crate) mod socks5;
 pub(crate) mod stamp;
 pub mod tcp;
 pub(crate) mod timestamp;
-pub(crate) mod tls_hello;
 pub mod udp;
 
 /// What is wrong with octets from the network.

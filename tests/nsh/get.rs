@@ -379,7 +379,7 @@ fn what_does_not_work_is_explained() {
         (
             "https://a --ca nowhere",
             2,
-            "get: cannot use nowhere: No such file or directory\n",
+            "get: cannot read nowhere: No such file or directory\n",
         ),
         (
             "no-such-host.invalid",
@@ -405,9 +405,51 @@ fn a_server_that_does_not_speak_tls_is_named() {
         let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
     let ran = get(&place(), &format!("https://{plain}/"));
-    let told = "get: no trusted TLS with 127.0.0.1: wrong version number; that port does not speak \
+    let told = "get: no TLS with 127.0.0.1: wrong version number; that port does not speak \
                 TLS, try http://\n";
     assert_eq!((ran.stderr.as_str(), ran.status), (told, 69));
+}
+
+/// A certificate in a file or a folder of the environment is as good as one of the system's, and
+/// one by --ca beside them.
+#[test]
+fn whom_to_believe() {
+    let place = place();
+    place.certify();
+    place.write("index.html", "hello");
+    std::fs::create_dir(place.path().join("hashed")).expect("room on the disk");
+    place.write("hashed/cert.pem", place.read("cert.pem"));
+    place.openssl("rehash hashed");
+    let line = "serve . -b 127.0.0.1 -p 0 --tls-cert cert.pem --tls-key key.pem";
+    let mut serving = place.start(&["--json", "-c", line]);
+    let address = serving.event("listening")["address"].clone();
+    let url = format!("https://{}/index.html", address.as_str().expect("text"));
+    let check = |variable: (&str, &str), options: &str, expected: &str, status: i32| {
+        let mut command = place.nsh();
+        command
+            .env("SSL_CERT_FILE", "/dev/null")
+            .env("SSL_CERT_DIR", "/dev");
+        let (name, value) = variable;
+        command.env(name, place.path().join(value));
+        command.args(["-c", &format!("get {url} {options}")]);
+        let output = command.output().expect("nsh ends");
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(status), "{told}");
+        assert!(matches(expected, &told), "{told}");
+    };
+    let fine = "https://...: 200 OK, 5 B, ... ms\n";
+    check(("SSL_CERT_FILE", "cert.pem"), "", fine, 0);
+    check(("SSL_CERT_DIR", "hashed"), "", fine, 0);
+    check(("NOTHING", ""), "--ca cert.pem", fine, 0);
+    check(("NOTHING", ""), "-k", fine, 0);
+    let refused = "get: the certificate of 127.0.0.1 is not trusted: it is signed by itself, and \
+                   not known here (for localhost; by localhost; from ... until ...); --ca FILE \
+                   names an authority to believe, -k believes anybody\n";
+    check(("NOTHING", ""), "", refused, 69);
+    place.openssl(
+        "req -x509 -newkey KEY -nodes -days 2 -subj /CN=localhost -keyout other.key -out other.pem",
+    );
+    check(("SSL_CERT_FILE", "other.pem"), "", refused, 69);
 }
 
 #[test]

@@ -59,16 +59,20 @@ impl Place {
 
     /// Makes `cert.pem` and `key.pem` for localhost.
     pub fn certify(&self) {
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-            .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=localhost", "-addext"])
-            .args(["subjectAltName=DNS:localhost,IP:127.0.0.1"])
-            .args(["-keyout", "key.pem", "-out", "cert.pem"])
-            .current_dir(self.path())
-            .output()
-            .expect("openssl");
+        self.openssl(
+            "req -x509 -newkey KEY -nodes -days 2 -subj /CN=localhost \
+             -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout key.pem -out cert.pem",
+        );
+    }
+
+    /// What it prints. `KEY` stands for one that is made quickly.
+    pub fn openssl(&self, arguments: &str) -> String {
+        let arguments = arguments.replace("KEY", "ec -pkeyopt ec_paramgen_curve:P-256");
+        let mut command = Command::new("openssl");
+        command.args(arguments.split_ascii_whitespace());
+        let made = command.current_dir(self.path()).output().expect("openssl");
         assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).expect("text")
     }
 
     /// The program in this place, with nothing of the environment but PATH.

@@ -2,22 +2,26 @@
 //! with what was agreed on, and with reasons where it was not.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use native_tls::{Identity, Protocol};
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::ssl::{SslRef, SslVersion};
+use openssl::x509::X509Ref;
 
+use super::files::Identity;
+use super::handshake::{Broken, Offer, shake_hands};
 use super::pin::Pin;
-use super::refusal::{Refusal, Verdict};
-use super::{Broken, Stream, Timed, Trust, shake_hands};
+use super::refusal::Refusal;
+use super::trust::{Scrutiny, Trust};
+use super::{Stream, is_record, reason};
 use crate::cancel::{Cancel, Cancelled};
 use crate::clock;
 use crate::net;
 use crate::net::tcp::{self, Connection};
 use crate::wire::certificate::{self, Certificate};
-use crate::wire::tls_hello::{self, CipherSuite, ServerHello, Version, is_record};
 
-/// For what only makes an error clearer.
-const LOOK_TIME: Duration = Duration::from_secs(5);
 const SECONDS_A_DAY: i64 = 86_400;
 /// As much of a greeting as fits into a message.
 const GREETING_CHARACTERS_MAX: usize = 80;
@@ -36,11 +40,14 @@ pub(crate) struct Options {
 /// What was agreed on, and with whom.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) version: Version,
-    pub(crate) suite: CipherSuite,
-    /// The server's own certificate, in DER and read.
-    pub(crate) leaf_octets: Vec<u8>,
+    pub(crate) version: &'static str,
+    /// By the name that IANA has for it.
+    pub(crate) suite: &'static str,
+    /// What the server has shown, in DER; its own certificate comes first.
+    pub(crate) chain: Vec<Vec<u8>>,
     pub(crate) leaf: Certificate,
+    /// Why it would be refused, by whoever is strict.
+    pub(crate) doubt: Option<Box<Refusal>>,
     /// Negative when it has expired.
     pub(crate) days_left: i64,
     /// tls-server-end-point of RFC 5929 section 4.
@@ -68,11 +75,6 @@ pub(crate) enum Error {
     },
     #[error(transparent)]
     Certificate(#[from] certificate::Error),
-    #[error("cannot tell what {host} agreed to: {error}")]
-    Hello {
-        host: String,
-        error: tls_hello::Error,
-    },
 }
 
 fn in_clear(line: &str) -> String {
@@ -86,47 +88,23 @@ fn in_clear(line: &str) -> String {
     }
 }
 
-/// TLS from the first octet on.
+/// On a connection that was in clear so far, or new. Of what has come in clear nothing may be
+/// left.
 pub(crate) fn begin(
-    connection: Connection,
-    options: &Options,
-    deadline: Instant,
-) -> Result<(Stream, Session), Error> {
-    let (peer, cancel) = (connection.peer, connection.cancel.clone());
-    let begun = upgrade(connection, options, deadline);
-    let Err(Error::Refused(mut refusal)) = begun else {
-        return begun;
-    };
-    let deadline = deadline.min(clock::now() + LOOK_TIME);
-    let again = tcp::connect(peer, deadline, &cancel).ok();
-    refusal.certificate = again.and_then(|again| look(again, &options.host, deadline));
-    Err(Error::Refused(refusal))
-}
-
-/// TLS on a connection that was in clear so far. Of what has come in clear nothing may be left.
-pub(crate) fn upgrade(
     mut connection: Connection,
     options: &Options,
     deadline: Instant,
 ) -> Result<(Stream, Session), Error> {
     connection.hurry()?;
-    let mut builder = options.trust.builder();
-    // RFC 8997: mail does without anything older.
-    builder.min_protocol_version(Some(Protocol::Tlsv12));
-    if let Some(identity) = &options.identity {
-        builder.identity(identity.clone());
-    }
-    let shaken = shake_hands(connection, &options.host, &builder, deadline);
-    let (stream, opening) = shaken.map_err(|broken| explain(broken, &options.host))?;
-    let session = Session::of(&stream, &opening, options)?;
+    let offer = Offer {
+        host: &options.host,
+        trust: &options.trust,
+        identity: options.identity.as_ref(),
+    };
+    let shaken = shake_hands(connection, &offer, deadline);
+    let (stream, doubt) = shaken.map_err(|broken| explain(broken, &options.host))?;
+    let session = Session::of(stream.ssl(), doubt, options)?;
     Ok((Stream::Tls(Box::new(stream)), session))
-}
-
-/// The certificate of a server that is not believed, on a connection of its own: the library
-/// drops what it refuses, and TLS 1.3 shows it to nobody else. Only for people to read.
-pub(crate) fn look(connection: Connection, host: &str, deadline: Instant) -> Option<Certificate> {
-    let (stream, _) = shake_hands(connection, host, &anybody(), deadline).ok()?;
-    Certificate::parse(&leaf_octets(&stream)?).ok()
 }
 
 /// Whether a server that says nothing in clear waits for TLS.
@@ -141,7 +119,16 @@ pub(crate) fn is_spoken_by(
         Err(net::Error::Cancelled) => return Err(Cancelled),
         Err(_) => return Ok(false),
     };
-    match shake_hands(connection, host, &anybody(), deadline) {
+    let anybody = Trust {
+        scrutiny: Scrutiny::None,
+        ..Trust::default()
+    };
+    let offer = Offer {
+        host,
+        trust: &anybody,
+        identity: None,
+    };
+    match shake_hands(connection, &offer, deadline) {
         Ok(_) => Ok(true),
         Err(Broken {
             failure: Some(net::Error::Cancelled),
@@ -152,60 +139,63 @@ pub(crate) fn is_spoken_by(
     }
 }
 
-fn anybody() -> native_tls::TlsConnectorBuilder {
-    let trust = Trust {
-        authorities: Vec::new(),
-        insecure: true,
-    };
-    trust.builder()
-}
-
 impl Session {
-    fn of(
-        stream: &native_tls::TlsStream<Timed>,
-        opening: &[u8],
-        options: &Options,
-    ) -> Result<Session, Error> {
-        let host = || options.host.clone();
-        let hello = ServerHello::parse(opening)
-            .and_then(|hello| hello.ok_or(crate::wire::Error::Truncated.into()))
-            .map_err(|error| Error::Hello {
-                host: host(),
-                error,
-            })?;
-        let leaf_octets = leaf_octets(stream).ok_or_else(|| Error::Handshake {
-            host: host(),
+    fn of(ssl: &SslRef, doubt: Option<Box<Refusal>>, options: &Options) -> Result<Session, Error> {
+        let unreadable = |error: ErrorStack| Error::Handshake {
+            host: options.host.clone(),
+            why: reason(&error.to_string()),
+        };
+        let own = ssl.peer_certificate().ok_or_else(|| Error::Handshake {
+            host: options.host.clone(),
             why: "the server has no certificate".to_owned(),
         })?;
-        let leaf = Certificate::parse(&leaf_octets)?;
-        let is_pinned = |pin: &Pin| pin.matches(&leaf_octets, &leaf.public_key_info);
+        let shown = ssl.peer_cert_chain().into_iter().flatten();
+        let chain: Result<Vec<_>, _> = shown.map(X509Ref::to_der).collect();
+        let own_octets = own.to_der().map_err(unreadable)?;
+        let leaf = Certificate::parse(&own_octets)?;
+        let is_pinned = |pin: &Pin| pin.matches(&own_octets, &leaf.public_key_info);
         if !options.pins.is_empty() && !options.pins.iter().any(is_pinned) {
             return Err(Error::NotPinned {
-                host: host(),
-                certificate: Pin::of(&leaf_octets),
+                host: options.host.clone(),
+                certificate: Pin::of(&own_octets),
                 public_key: Pin::of(&leaf.public_key_info),
             });
         }
         let seconds_left = leaf.not_after.saturating_sub(clock::wall().timestamp());
+        let suite = ssl.current_cipher();
         Ok(Session {
-            version: hello.version,
-            suite: hello.cipher_suite,
-            leaf_octets,
+            version: match ssl.version2() {
+                Some(SslVersion::TLS1_3) => "TLS 1.3",
+                Some(SslVersion::TLS1_2) => "TLS 1.2",
+                _ => ssl.version_str(),
+            },
+            suite: suite.map_or("unknown", |suite| {
+                suite.standard_name().unwrap_or_else(|| suite.name())
+            }),
+            chain: chain.map_err(unreadable)?,
             leaf,
+            doubt,
             days_left: seconds_left.div_euclid(SECONDS_A_DAY),
-            channel_binding: stream.tls_server_end_point().ok().flatten(),
+            channel_binding: server_end_point(&own),
         })
     }
 }
 
-fn leaf_octets(stream: &native_tls::TlsStream<Timed>) -> Option<Vec<u8>> {
-    stream.peer_certificate().ok()??.to_der().ok()
+/// RFC 5929 section 4.1: by the hash function of its signature, or a better one.
+fn server_end_point(own: &X509Ref) -> Option<Vec<u8>> {
+    let signature = own.signature_algorithm().object().nid();
+    let digest = match signature.signature_algorithms()?.digest {
+        Nid::MD5 | Nid::SHA1 => MessageDigest::sha256(),
+        digest => MessageDigest::from_nid(digest)?,
+    };
+    Some(own.digest(digest).ok()?.to_vec())
 }
 
 fn explain(broken: Broken, host: &str) -> Error {
     let host = host.to_owned();
     let Broken {
         failure,
+        refusal,
         why,
         opening,
     } = broken;
@@ -218,20 +208,14 @@ fn explain(broken: Broken, host: &str) -> Error {
         let line = line.chars().take(GREETING_CHARACTERS_MAX).collect();
         return Error::PlainText { host, line };
     }
-    if let Some(error) = failure {
-        return error.into();
-    }
-    match Verdict::of(&why) {
-        Some(verdict) => Error::Refused(Box::new(Refusal {
-            host,
-            verdict,
-            certificate: None,
-        })),
-        None if why == "unexpected EOF" => Error::Handshake {
+    match (failure, refusal) {
+        (Some(error), _) => error.into(),
+        (None, Some(refusal)) => Error::Refused(refusal),
+        (None, None) if why == "unexpected EOF" => Error::Handshake {
             host,
             why: "the server closed the connection".to_owned(),
         },
-        None => Error::Handshake { host, why },
+        (None, None) => Error::Handshake { host, why },
     }
 }
 

@@ -1,10 +1,14 @@
 //! Certificates and keys in files.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::{fs, iter};
 
-use native_tls::{Certificate, Identity};
+use native_tls::{Protocol, TlsAcceptor};
+use openssl::pkcs12::Pkcs12;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use zeroize::Zeroizing;
 
 use super::reason;
 use crate::cause;
@@ -14,18 +18,15 @@ pub(crate) enum Error {
     #[error("cannot read {}: {}", .file.display(), cause::of(.error))]
     Read { file: PathBuf, error: io::Error },
     #[error("cannot use {}: {why}", .file.display())]
-    Authorities { file: PathBuf, why: String },
+    Certificates { file: PathBuf, why: String },
     #[error(
-        "cannot use {} with {}: {why}; both are PEM, and the key is PKCS #8 without a password \
-         (BEGIN PRIVATE KEY), which 'openssl pkcs8 -topk8 -nocrypt' makes of others",
-        .chain.display(),
-        .key.display()
+        "cannot use {}: {why}; a key is PEM without a password, which 'openssl pkey' makes of \
+         others",
+        .file.display()
     )]
-    Pem {
-        chain: PathBuf,
-        key: PathBuf,
-        why: String,
-    },
+    Key { file: PathBuf, why: String },
+    #[error("{} is not the key of {}", .key.display(), .chain.display())]
+    Mismatch { chain: PathBuf, key: PathBuf },
     #[error("cannot use {}: {why}{}", .file.display(), pkcs12_advice(.why))]
     Pkcs12 { file: PathBuf, why: String },
 }
@@ -37,38 +38,92 @@ fn pkcs12_advice(why: &str) -> &'static str {
     }
 }
 
-/// All certificates of a PEM file; at least one.
-pub(crate) fn authorities(file: &Path) -> Result<Vec<Certificate>, Error> {
-    let cannot = |why: String| Error::Authorities {
-        file: file.to_owned(),
-        why,
-    };
-    let text = fs::read(file).map_err(|error| cannot(cause::of(&error)))?;
-    let stack = Certificate::stack_from_pem(&text);
-    let authorities = stack.map_err(|error| cannot(error.to_string()))?;
-    match authorities.is_empty() {
-        true => Err(cannot(
-            "it has no certificate (BEGIN CERTIFICATE)".to_owned(),
-        )),
-        false => Ok(authorities),
+/// A certificate with those of its issuers, and its key.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(super) certificate: X509,
+    pub(super) issuers: Vec<X509>,
+    pub(super) key: PKey<Private>,
+}
+
+impl Identity {
+    /// For a server that is this. RFC 8996 has done away with what is older than TLS 1.2.
+    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, native_tls::Error> {
+        let pem = |certificate: &X509| certificate.to_pem().unwrap_or_default();
+        let chain = iter::once(&self.certificate).chain(&self.issuers);
+        let chain: Vec<u8> = chain.flat_map(pem).collect();
+        let key = self.key.private_key_to_pem_pkcs8();
+        let key = Zeroizing::new(key.unwrap_or_default());
+        let identity = native_tls::Identity::from_pkcs8(&chain, &key)?;
+        TlsAcceptor::builder(identity)
+            .min_protocol_version(Some(Protocol::Tlsv12))
+            .build()
+    }
+
+    /// Otherwise it would show only when somebody connects.
+    fn fits(&self) -> bool {
+        let public_key = self.certificate.public_key();
+        public_key.is_ok_and(|public_key| public_key.public_eq(&self.key))
     }
 }
 
-/// A certificate with those of its issuers, and its key.
+/// All certificates of a PEM file; at least one.
+pub(crate) fn certificates(file: &Path) -> Result<Vec<X509>, Error> {
+    let octets = read(file)?;
+    let cannot = |why: String| Error::Certificates {
+        file: file.to_owned(),
+        why,
+    };
+    let certificates = X509::stack_from_pem(&octets);
+    let certificates = certificates.map_err(|error| cannot(reason(&error.to_string())))?;
+    match certificates.is_empty() {
+        true => Err(cannot(
+            "it has no certificate (BEGIN CERTIFICATE)".to_owned(),
+        )),
+        false => Ok(certificates),
+    }
+}
+
 pub(crate) fn pem(chain: &Path, key: &Path) -> Result<Identity, Error> {
-    let (chain_octets, key_octets) = (read(chain)?, read(key)?);
-    Identity::from_pkcs8(&chain_octets, &key_octets).map_err(|error| Error::Pem {
-        chain: chain.to_owned(),
-        key: key.to_owned(),
-        why: reason(&error.to_string()),
-    })
+    let mut certificates = certificates(chain)?;
+    let octets = Zeroizing::new(read(key)?);
+    // Without a callback OpenSSL would ask for the password itself.
+    let parsed = PKey::private_key_from_pem_callback(&octets, |_| Ok(0));
+    let identity = Identity {
+        certificate: certificates.remove(0),
+        issuers: certificates,
+        key: parsed.map_err(|error| Error::Key {
+            file: key.to_owned(),
+            why: reason(&error.to_string()),
+        })?,
+    };
+    match identity.fits() {
+        true => Ok(identity),
+        false => Err(Error::Mismatch {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+        }),
+    }
 }
 
 pub(crate) fn pkcs12(file: &Path, octets: &[u8], password: &str) -> Result<Identity, Error> {
-    Identity::from_pkcs12(octets, password).map_err(|error| Error::Pkcs12 {
+    let cannot = |why: &str| Error::Pkcs12 {
         file: file.to_owned(),
-        why: reason(&error.to_string()),
-    })
+        why: why.to_owned(),
+    };
+    if password.contains('\0') {
+        return Err(cannot("no password has a NUL"));
+    }
+    let parsed = Pkcs12::from_der(octets).and_then(|parsed| parsed.parse2(password));
+    let parsed = parsed.map_err(|error| cannot(&reason(&error.to_string())))?;
+    match (parsed.cert, parsed.pkey) {
+        (Some(certificate), Some(key)) => Ok(Identity {
+            certificate,
+            issuers: parsed.ca.into_iter().flatten().collect(),
+            key,
+        }),
+        _ => Err(cannot("it has no certificate with its key")),
+    }
 }
 
 /// A file that is there is worth asking for its password.

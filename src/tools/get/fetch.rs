@@ -15,7 +15,8 @@ use crate::net;
 use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
 use crate::net::tcp::Connection;
-use crate::net::tls::{self, Stream, Trust, files};
+use crate::net::tls::trust::{Scrutiny, Trust};
+use crate::net::tls::{self, Stream, files};
 use crate::tool::{Context, Error, Status};
 use crate::{cause, clock};
 
@@ -323,12 +324,15 @@ fn explain(error: client::Error, url: &Url) -> Error {
 
 fn trust(arguments: &Arguments) -> Result<Trust, Error> {
     let authorities = match &arguments.ca {
-        Some(file) => files::authorities(file).map_err(|error| Error::Usage(error.to_string()))?,
+        Some(file) => files::certificates(file).map_err(|error| Error::Usage(error.to_string()))?,
         None => Vec::new(),
     };
     Ok(Trust {
         authorities,
-        insecure: arguments.insecure,
+        scrutiny: match arguments.insecure {
+            true => Scrutiny::None,
+            false => Scrutiny::Strict,
+        },
     })
 }
 

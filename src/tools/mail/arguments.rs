@@ -121,7 +121,7 @@ pub(super) struct Arguments {
     /// Show this certificate chain (PEM) to a server that asks, with --client-key
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "client_key", conflicts_with = "sink")]
     pub(super) client_cert: Option<PathBuf>,
-    /// Its private key (PEM, PKCS #8)
+    /// Its private key (PEM)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "client_cert")]
     pub(super) client_key: Option<PathBuf>,
     /// Authenticate as this user; the password comes from NSH_MAIL_PASSWORD, a file, a command,

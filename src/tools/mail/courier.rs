@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::broken::{Broken, advice, is_temporary};
+use super::dane::{self, Demand};
 use super::dialogue::outcome::{Outcome, Stage};
 use super::dialogue::plan::Plan;
+use super::dialogue::transcript;
 use super::dialogue::{Dialogue, Patience, Step};
 use super::report::{self, Event};
-use super::{dane, dialogue::transcript};
 use crate::clock;
 use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
@@ -19,7 +20,6 @@ use crate::net::tls::Stream;
 use crate::net::tls::client::{self, Options, Session};
 use crate::net::{self, udp};
 use crate::tool::{Context, Error};
-use crate::wire::dns::record::Tlsa;
 
 /// RFC 5321 section 4.5.3.2.6: who gives up here may send a message twice.
 const FINAL_DOT_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -51,8 +51,8 @@ pub(super) struct Way<'a> {
     /// Of the session. The answer to a message that was sent is waited for beyond it.
     pub(super) deadline: Instant,
     pub(super) options: Options,
-    /// What DNSSEC has of the certificate; none where it is left to the options alone.
-    pub(super) tlsa: Vec<Tlsa>,
+    /// What DNSSEC has of the certificate, if it is not left to the options alone.
+    pub(super) dane: Option<Demand<'a>>,
     pub(super) is_quiet: bool,
 }
 
@@ -232,10 +232,10 @@ impl Way<'_> {
         let session = line.protect(&self.options, deadline)?;
         line.tls_time = clock::now() - started;
         self.tell(&Event::tls(&session));
-        if !self.tlsa.is_empty() {
-            let verdict = dane::judge(&self.tlsa, &session.leaf_octets, &session.leaf);
-            line.dane = Some(verdict);
-            if verdict == dane::Verdict::Mismatched {
+        if let Some(demand) = &self.dane {
+            let verdict = demand.judge(&session.chain);
+            line.dane = Some(verdict.clone());
+            if !verdict.is_good() {
                 return Err(Broken::Dane(verdict));
             }
         }
@@ -332,7 +332,7 @@ impl Line {
         let Some(Stream::Plain(connection)) = self.stream.take() else {
             unreachable!("TLS is started once, on a connection in clear");
         };
-        let (stream, session) = client::upgrade(connection, options, deadline)?;
+        let (stream, session) = client::begin(connection, options, deadline)?;
         self.stream = Some(stream);
         Ok(session)
     }

@@ -1,16 +1,18 @@
 //! Whether DNSSEC vouches for the certificate of an exchanger: DANE for SMTP (RFC 7672).
 //!
-//! Left out: DANE-TA(2). It needs the chain that the server shows, of which native-tls hands out
-//! the leaf alone. Its records are treated as section 2.2 has it for unusable ones.
+//! Left out: an authority of which DNS has the key alone (2 1 0) and the server shows nothing.
 
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::net::dns::outcome::{Failure, Outcome};
+use crate::net::tls::refusal;
+use crate::net::tls::trust::leads_to;
 use crate::wire::certificate::Certificate;
 use crate::wire::dns::name::{self, Name};
 use crate::wire::dns::record::{Data, Tlsa};
 
 /// RFC 7218 section 2 has the names.
+const DANE_TA: u8 = 2;
 const DANE_EE: u8 = 3;
 const CERT: u8 = 0;
 const SPKI: u8 = 1;
@@ -32,12 +34,29 @@ pub(crate) enum Policy {
     Unknown(Failure),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// What is asked of a certificate.
+pub(crate) struct Demand<'a> {
+    /// Usable ones, of which one that matches is enough.
+    records: &'a [Tlsa],
+    names: &'a [String],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Verdict {
     #[error("DANE: the certificate is the one that DNS has")]
     Matched,
+    #[error("DANE: the certificate is by the authority that DNS has")]
+    Certified,
     #[error("DANE: the certificate is not the one that DNS has")]
     Mismatched,
+    #[error("DANE: the certificate is by the authority that DNS has, but {0}")]
+    Refused(refusal::Verdict),
+}
+
+impl Verdict {
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self, Verdict::Matched | Verdict::Certified)
+    }
 }
 
 /// The name of the TLSA records of an exchanger, RFC 6698 section 3.
@@ -66,21 +85,55 @@ impl Policy {
             false => Policy::Authenticated(records),
         }
     }
+
+    /// `names` are those that the certificate may have if it is by an authority.
+    pub(crate) fn demand<'a>(&'a self, names: &'a [String]) -> Option<Demand<'a>> {
+        match self {
+            Policy::Authenticated(records) => Some(Demand { records, names }),
+            Policy::None | Policy::Encrypted | Policy::Unknown(_) => None,
+        }
+    }
 }
 
-/// Of usable records; one that matches is enough.
-///
-/// RFC 7672 section 3.1.1: neither the names in the certificate matter then, nor its dates.
-pub(crate) fn judge(records: &[Tlsa], leaf_der: &[u8], leaf: &Certificate) -> Verdict {
-    let matches = |record: &Tlsa| tlsa_matches(record, leaf_der, &leaf.public_key_info);
-    match records.iter().any(matches) {
-        true => Verdict::Matched,
-        false => Verdict::Mismatched,
+impl Demand<'_> {
+    /// Of what a server has shown, in DER and its own certificate first.
+    ///
+    /// Of the host itself (DANE-EE) neither the names matter nor the dates, section 3.1.1. By an
+    /// authority (DANE-TA) both do, section 3.1.2.
+    pub(crate) fn judge(&self, chain: &[Vec<u8>]) -> Verdict {
+        if chain.first().is_some_and(|own| self.has(DANE_EE, own)) {
+            return Verdict::Matched;
+        }
+        // RFC 7671 section 5.2.3: what is in DNS in full need not be shown.
+        let is_in_full = |record: &&Tlsa| {
+            (record.usage, record.selector) == (DANE_TA, CERT) && record.matching_type == FULL
+        };
+        let in_full = self.records.iter().filter(is_in_full);
+        let in_full = in_full.map(|record| record.data.clone());
+        let shown = chain.iter().filter(|shown| self.has(DANE_TA, shown));
+        let anchors: Vec<Vec<u8>> = shown.cloned().chain(in_full).collect();
+        match anchors.is_empty() {
+            true => Verdict::Mismatched,
+            false => match leads_to(&anchors, chain, self.names) {
+                Ok(()) => Verdict::Certified,
+                Err(verdict) => Verdict::Refused(verdict),
+            },
+        }
+    }
+
+    fn has(&self, usage: u8, certificate: &[u8]) -> bool {
+        let parsed = Certificate::parse(certificate);
+        let key = parsed.map(|parsed| parsed.public_key_info).ok();
+        let mut records = self.records.iter().filter(|record| record.usage == usage);
+        records.any(|record| match (record.selector, &key) {
+            (CERT, _) => record.is_of(certificate),
+            (SPKI, Some(key)) => record.is_of(key),
+            _ => false,
+        })
     }
 }
 
 /// RFC 7672 section 3.1: without PKIX-TA(0) and PKIX-EE(1), and with digests of their length.
-/// Whoever has DANE-EE(3) beside DANE-TA(2) has to match that.
 fn is_usable(record: &Tlsa) -> bool {
     let is_long_enough = match record.matching_type {
         FULL => !record.data.is_empty(),
@@ -88,7 +141,8 @@ fn is_usable(record: &Tlsa) -> bool {
         SHA2_512 => record.data.len() == 64,
         _ => false,
     };
-    record.usage == DANE_EE && matches!(record.selector, CERT | SPKI) && is_long_enough
+    let is_for_mail = matches!(record.usage, DANE_TA | DANE_EE);
+    is_for_mail && matches!(record.selector, CERT | SPKI) && is_long_enough
 }
 
 /// RFC 7671 section 9: where there are digests of several strengths, the strongest count alone.
@@ -97,25 +151,24 @@ fn keep_strongest(records: &mut Vec<Tlsa>) {
     let strong = records
         .iter()
         .filter(|record| record.matching_type == SHA2_512);
-    let selectors: Vec<u8> = strong.map(|record| record.selector).collect();
+    let strong: Vec<_> = strong.map(Tlsa::of_what).collect();
     records
-        .retain(|record| record.matching_type != SHA2_256 || !selectors.contains(&record.selector));
+        .retain(|record| record.matching_type != SHA2_256 || !strong.contains(&record.of_what()));
 }
 
-/// Whether a record is of this certificate, as one of the host itself (DANE-EE).
-fn tlsa_matches(record: &Tlsa, leaf_der: &[u8], leaf_spki_der: &[u8]) -> bool {
-    let selected = match record.selector {
-        CERT => leaf_der,
-        SPKI => leaf_spki_der,
-        _ => return false,
-    };
-    let is_same = match record.matching_type {
-        FULL => record.data == selected,
-        SHA2_256 => record.data[..] == Sha256::digest(selected)[..],
-        SHA2_512 => record.data[..] == Sha512::digest(selected)[..],
-        _ => false,
-    };
-    record.usage == DANE_EE && is_same
+impl Tlsa {
+    fn of_what(&self) -> (u8, u8) {
+        (self.usage, self.selector)
+    }
+
+    fn is_of(&self, selected: &[u8]) -> bool {
+        match self.matching_type {
+            FULL => self.data == selected,
+            SHA2_256 => self.data[..] == Sha256::digest(selected)[..],
+            SHA2_512 => self.data[..] == Sha512::digest(selected)[..],
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -148,9 +201,8 @@ mod tests {
     }
 
     fn verdict(records: &[Tlsa]) -> Verdict {
-        let octets = example::octets();
-        let certificate = Certificate::parse(&octets).expect("a certificate");
-        judge(records, &octets, &certificate)
+        let names = &[];
+        Demand { records, names }.judge(&[example::octets()])
     }
 
     /// It matches; with another octet, selector or usage it does not.
@@ -165,8 +217,6 @@ mod tests {
         assert_eq!(verdict(&[changed.clone(), tlsa]), Verdict::Matched);
         let other = record((3, 1 - selector, matching_type), hex);
         assert_eq!(verdict(&[other]), Verdict::Mismatched);
-        let authority = record((2, selector, matching_type), hex);
-        assert_eq!(verdict(&[changed, authority]), Verdict::Mismatched);
     }
 
     #[test]
@@ -187,7 +237,6 @@ mod tests {
         for fields in [
             (0, 1, 1),
             (1, 1, 1),
-            (2, 1, 1),
             (4, 1, 1),
             (3, 2, 1),
             (3, 1, 3),

@@ -17,7 +17,6 @@ use super::arguments::Arguments;
 use super::netrc;
 use super::sasl::secret::Secret;
 use crate::cancel::Wake;
-use crate::net::tls::roots;
 use crate::tool::{Context, Error};
 use crate::web::credentials;
 use crate::{cause, clock};
@@ -96,7 +95,7 @@ fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
     // A process group of its own may not read from the terminal. This way it is told so, and is
     // not stopped for ever.
     let script = format!("trap '' TTIN TTOU; {command}");
-    let mut child = roots::give_back(&mut Command::new("sh"))
+    let mut child = Command::new("sh")
         .args(["-c", &script])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -109,8 +109,8 @@ impl Event {
             false => session.leaf.dns_names.clone(),
         };
         Event::Tls {
-            version: session.version.to_string(),
-            suite: session.suite.to_string(),
+            version: session.version.to_owned(),
+            suite: session.suite.to_owned(),
             names: names
                 .iter()
                 .map(|name: &String| Printable(name.as_bytes()).to_string())

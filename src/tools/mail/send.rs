@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use native_tls::Identity;
-
 use super::arguments::{Arguments, Tls};
 use super::compose::compose;
 use super::courier::{SMTP_PORT, Way};
@@ -14,7 +12,8 @@ use super::password;
 use super::recorder::recorder;
 use crate::clock;
 use crate::net::tls::client::Options;
-use crate::net::tls::{Trust, files};
+use crate::net::tls::files;
+use crate::net::tls::trust::{Scrutiny, Trust};
 use crate::tool::{Context, Error, Status};
 
 /// For people; the final dot has more (see [`super::courier`]).
@@ -90,7 +89,7 @@ pub(super) fn run(
         timeout: timeout.unwrap_or(TIMEOUT),
         deadline: clock::now() + arguments.deadline,
         options,
-        tlsa: Vec::new(),
+        dane: None,
         is_quiet: arguments.quiet,
     };
     let Some(letters) = compose(context, arguments)? else {
@@ -152,22 +151,11 @@ impl Arguments {
     pub(super) fn tls_options(&self, host: &str) -> Result<Options, Error> {
         let wrong = |error: files::Error| Error::Usage(error.to_string());
         let authorities = match &self.ca {
-            Some(file) => files::authorities(file).map_err(wrong)?,
+            Some(file) => files::certificates(file).map_err(wrong)?,
             None => Vec::new(),
         };
-        let identity: Option<Identity> = match (&self.client_cert, &self.client_key) {
-            (Some(chain), Some(key)) => {
-                let identity = files::pem(chain, key).map_err(wrong)?;
-                // Only with a connector the library looks whether they fit.
-                let built = native_tls::TlsConnector::builder()
-                    .identity(identity.clone())
-                    .build();
-                built.map_err(|error| {
-                    let (chain, key) = (chain.display(), key.display());
-                    Error::Usage(format!("{key} is not the key of {chain}: {error}"))
-                })?;
-                Some(identity)
-            }
+        let identity = match (&self.client_cert, &self.client_key) {
+            (Some(chain), Some(key)) => Some(files::pem(chain, key).map_err(wrong)?),
             _ => None,
         };
         Ok(Options {
@@ -175,7 +163,10 @@ impl Arguments {
             trust: Trust {
                 authorities,
                 // A pin says more than any authority.
-                insecure: self.insecure || !self.pin.is_empty(),
+                scrutiny: match self.insecure || !self.pin.is_empty() {
+                    true => Scrutiny::None,
+                    false => Scrutiny::Strict,
+                },
             },
             pins: self.pin.clone(),
             identity,

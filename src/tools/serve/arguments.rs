@@ -50,7 +50,7 @@ pub(super) struct Arguments {
     /// Serve HTTPS with this certificate chain (PEM) and --tls-key
     #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
     pub(super) tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM, PKCS #8)
+    /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     pub(super) tls_key: Option<PathBuf>,
     /// The same in one PKCS #12 file; its password is in NSH_TLS_PASSWORD, or is asked for

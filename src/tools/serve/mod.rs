@@ -143,7 +143,7 @@ fn acceptor(context: &Context, arguments: &Arguments) -> Result<Option<Arc<TlsAc
         (_, _, Some(file)) => certificate::pkcs12(context, file)?,
         _ => return Ok(None),
     };
-    Ok(Some(Arc::new(certificate::acceptor(identity)?)))
+    Ok(Some(Arc::new(certificate::acceptor(&identity)?)))
 }
 
 /// Of `--auth`.

@@ -344,8 +344,7 @@ fn certificates() {
 fn pins() {
     let place = authority();
     certify(&place, "IP:127.0.0.1", "2");
-    let fingerprint =
-        super::server::openssl(&place, "x509 -in cert.pem -noout -fingerprint -sha256");
+    let fingerprint = place.openssl("x509 -in cert.pem -noout -fingerprint -sha256");
     let pin = fingerprint
         .trim()
         .rsplit('=')

@@ -411,7 +411,7 @@ fn what_cannot_be_sent_is_told_before_the_server_is_asked() {
         ),
         (
             "--from a@a.test --to b@b.test --subject s --body b --ca none",
-            "mail: cannot use none: No such file or directory\n",
+            "mail: cannot read none: No such file or directory\n",
         ),
         (
             "--from a@a.test --to b@b.test --subject s --body b --ca latin",

@@ -10,7 +10,6 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -30,8 +29,7 @@ pub struct Server {
 /// An authority, `root.pem`, in a fresh place.
 pub fn authority() -> Place {
     let place = place();
-    openssl(
-        &place,
+    place.openssl(
         "req -x509 -newkey KEY -nodes -days 2 -subj /CN=Root -keyout root.key -out root.pem",
     );
     place
@@ -39,29 +37,14 @@ pub fn authority() -> Place {
 
 /// `cert.pem` and `key.pem`, signed by the authority.
 pub fn certify(place: &Place, alternative: &str, days: &str) {
-    openssl(
-        place,
-        &format!(
-            "req -newkey KEY -nodes -subj /CN=mx.test -addext subjectAltName={alternative} \
+    place.openssl(&format!(
+        "req -newkey KEY -nodes -subj /CN=mx.test -addext subjectAltName={alternative} \
              -keyout key.pem -out cert.csr"
-        ),
-    );
-    openssl(
-        place,
-        &format!(
-            "x509 -req -in cert.csr -CA root.pem -CAkey root.key -CAcreateserial -days {days} \
+    ));
+    place.openssl(&format!(
+        "x509 -req -in cert.csr -CA root.pem -CAkey root.key -CAcreateserial -days {days} \
              -copy_extensions copy -out cert.pem"
-        ),
-    );
-}
-
-pub fn openssl(place: &Place, arguments: &str) -> String {
-    let arguments = arguments.replace("KEY", "ec -pkeyopt ec_paramgen_curve:P-256");
-    let mut command = Command::new("openssl");
-    command.args(arguments.split(' ').filter(|word| !word.is_empty()));
-    let made = command.current_dir(place.path()).output().expect("openssl");
-    assert!(made.status.success(), "{made:?}");
-    String::from_utf8(made.stdout).expect("text")
+    ));
 }
 
 /// What was said to the client, and what came of it.

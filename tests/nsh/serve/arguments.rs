@@ -11,6 +11,9 @@ fn check(options: &str, expected: &str) {
     let place = www();
     place.write("file.txt", "text");
     place.write("empty", "");
+    place.certify();
+    place.openssl("ecparam -name prime256v1 -genkey -noout -out other.pem");
+    place.openssl("ec -in other.pem -aes128 -passout pass:secret -out locked.pem");
     let mut command = place.nsh();
     command.args(["-q", "-c", &format!("serve {options} -p 0")]);
     let mut child = command.spawn().expect("nsh starts");
@@ -43,11 +46,21 @@ fn what_is_not_there() {
     );
     check(
         "www --tls-cert file.txt --tls-key b.pem",
-        "serve: cannot read b.pem: No such file...",
+        "serve: cannot use file.txt: it has no certificate (BEGIN CERTIFICATE)...",
     );
     check(
-        "www --tls-cert file.txt --tls-key file.txt",
-        "serve: cannot use file.txt with file.txt: ...",
+        "www --tls-cert cert.pem --tls-key nothing",
+        "serve: cannot read nothing: No such file...",
+    );
+    for key in ["file.txt", "cert.pem", "locked.pem"] {
+        check(
+            &format!("www --tls-cert cert.pem --tls-key {key}"),
+            &format!("serve: cannot use {key}: ...; a key is PEM without a password..."),
+        );
+    }
+    check(
+        "www --tls-cert cert.pem --tls-key other.pem",
+        "serve: other.pem is not the key of cert.pem",
     );
     check(
         "www --tls-p12 nothing",

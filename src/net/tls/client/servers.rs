@@ -5,10 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use native_tls::{Identity, TlsAcceptor};
+use native_tls::TlsAcceptor;
 use tempfile::TempDir;
 
-use crate::net::tls::files;
+use crate::net::tls::files::{self, Identity};
 
 pub(super) const GREETING: &[u8] = b"220 mx.example ESMTP\r\n";
 
@@ -50,8 +50,7 @@ impl Place {
     }
 
     pub(super) fn acceptor(&self, name: &str) -> TlsAcceptor {
-        let acceptor = TlsAcceptor::new(self.identity(name));
-        acceptor.expect("an acceptor")
+        self.identity(name).acceptor().expect("an acceptor")
     }
 }
 

@@ -1,4 +1,5 @@
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -14,8 +15,8 @@ fn options(place: &Place) -> Options {
     Options {
         host: "localhost".to_owned(),
         trust: Trust {
-            authorities: files::authorities(&root).expect("a certificate"),
-            insecure: false,
+            authorities: files::certificates(&root).expect("a certificate"),
+            scrutiny: Scrutiny::Strict,
         },
         pins: Vec::new(),
         identity: None,
@@ -72,20 +73,20 @@ fn what_was_agreed_on_is_told() {
     let (mut stream, session) = accept(server.1, &options(&place));
     say(&mut stream, "abc\n");
     assert_eq!(read_line(&mut stream), "cba\n");
-    assert_eq!(session.version.to_string(), "TLS 1.3");
-    assert_eq!(session.suite.to_string(), "TLS_AES_256_GCM_SHA384");
+    assert_eq!(session.version, "TLS 1.3");
+    assert_eq!(session.suite, "TLS_AES_256_GCM_SHA384");
     assert_eq!(session.leaf.dns_names, ["localhost", "mx.example"]);
     assert_eq!(session.leaf.issuer.as_deref(), Some("Root"));
     // Two, but for the moment since it was made.
     assert!((1..=2).contains(&session.days_left));
     // RFC 5929 section 4.1: by the hash of its signature, which is SHA-256 here.
-    let digest = Sha256::digest(&session.leaf_octets).to_vec();
+    let digest = Sha256::digest(&session.chain[0]).to_vec();
     assert_eq!(session.channel_binding, Some(digest));
 
     let (mut stream, session) = accept(secure(place.acceptor("good")), &options(&place));
     assert_eq!(read_line(&mut stream).as_bytes(), GREETING);
-    assert_eq!(session.version.to_string(), "TLS 1.2");
-    let suite = session.suite.to_string();
+    assert_eq!(session.version, "TLS 1.2");
+    let suite = session.suite;
     assert!(suite.starts_with("TLS_ECDHE_ECDSA_WITH_"), "{suite}");
 }
 
@@ -105,7 +106,7 @@ fn tls_in_the_middle_of_a_dialogue() {
     let Stream::Plain(connection) = stream else {
         panic!("TLS already");
     };
-    let upgraded = upgrade(connection, &options(&place), clock::now() + LONG);
+    let upgraded = begin(connection, &options(&place), clock::now() + LONG);
     let (mut stream, _) = upgraded.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(read_line(&mut stream), "250 in private\r\n");
 }
@@ -157,7 +158,7 @@ fn without_trust_a_certificate_is_told_all_the_same() {
     let place = Place::new();
     place.certify("expired", "DNS:a.example", "-1");
     let mut options = options(&place);
-    options.trust.insecure = true;
+    options.trust.scrutiny = Scrutiny::None;
     let address = secure(place.acceptor("expired"));
     let (mut stream, session) = accept(address, &options);
     assert_eq!(read_line(&mut stream).as_bytes(), GREETING);
@@ -174,7 +175,7 @@ fn pins() {
     place.certify("good", "DNS:localhost", "2");
     let address = secure(place.acceptor("good"));
     let (_, session) = accept(address, &options(&place));
-    let certificate = Pin::of(&session.leaf_octets).to_string();
+    let certificate = Pin::of(&session.chain[0]).to_string();
     let public_key = Pin::of(&session.leaf.public_key_info).to_string();
     let wrong = "00".repeat(32);
     let with_pins = |pins: &[&String]| Options {

@@ -1,9 +1,5 @@
 //! One address of an exchanger, with as much TLS as there is (RFC 7435), or as DANE demands
 //! (RFC 7672).
-//!
-//! The library tells of a certificate that it does not believe, or accepts any without a word.
-//! So the first connection is one that wants to believe it, and only the next one takes any, since
-//! encryption without authentication is better than none.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,20 +8,20 @@ use super::super::arguments::Arguments;
 use super::super::broken::Broken;
 use super::super::courier::{Failure, Recorder, Way};
 use super::super::dane::{self, Policy};
-use super::super::dialogue::outcome::{self, Outcome, Stage};
+use super::super::dialogue::outcome::{Outcome, Protection, Stage};
 use super::super::dialogue::plan::{Job, Plan, TlsMode};
+use super::directory::Host;
 use super::event::Event;
 use crate::clock;
-use crate::net::tls::client::{self, Options, Session};
+use crate::net::tls::client::{Options, Session};
+use crate::net::tls::trust::Scrutiny;
 use crate::tool::{Context, Error};
-use crate::wire::dns::record::Tlsa;
 
 pub(crate) struct Target<'a> {
     pub(crate) exchanger: &'a str,
+    pub(crate) host: &'a Host,
+    /// One of the host's.
     pub(crate) address: SocketAddr,
-    pub(crate) policy: &'a Policy,
-    /// See [`Host::tls_name`](super::directory::Host::tls_name).
-    pub(crate) tls_name: &'a str,
 }
 
 /// What the message is, and how it is told.
@@ -51,13 +47,6 @@ pub(crate) struct Attempt {
     pub(crate) tls_time: Duration,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protection {
-    Believed,
-    Encrypted,
-    Clear,
-}
-
 impl Errand<'_> {
     /// `Err` for a job that was stopped before there was a dialogue.
     pub(crate) fn attempt(
@@ -66,32 +55,21 @@ impl Errand<'_> {
         mut job: impl FnMut() -> Job,
         record: &mut Recorder<'_>,
     ) -> Result<Attempt, Error> {
-        let mut protection = match target.policy {
-            Policy::None | Policy::Unknown(_) | Policy::Encrypted => Protection::Believed,
-            // Neither names nor dates nor authorities matter then (RFC 7672 section 3.1.1).
-            Policy::Authenticated(_) => Protection::Encrypted,
-        };
-        let mut doubt = None;
-        loop {
-            let (mut attempt, broken) = self.once(target, protection, job(), record)?;
-            let weaker = match (&broken, protection) {
-                (Some(Broken::Tls(error)), _) => self.weaker(protection, error, target.policy),
-                (Some(Broken::Dane(_)) | None, _) => None,
-            };
-            if let Some(broken) = &broken {
-                self.tell(&doubted(target, broken, weaker));
-                doubt.get_or_insert(broken.to_string());
+        let (mut attempt, broken) = self.once(target, true, job(), record)?;
+        if let Some(broken) = broken {
+            let is_next_clear = matches!(broken, Broken::Tls(_))
+                && matches!(target.host.policy, Policy::None)
+                && !self.context.cancel.is_cancelled();
+            self.tell(&no_tls(target, &broken, is_next_clear));
+            if is_next_clear {
+                (attempt, _) = self.once(target, false, job(), record)?;
             }
-            if let Some(weaker) = weaker {
-                protection = weaker;
-                continue;
-            }
-            attempt.doubt = doubt;
-            if let Some(event) = attempt.verdict(target.exchanger) {
-                self.tell(&event);
-            }
-            return Ok(attempt);
+            attempt.doubt = Some(broken.to_string());
         }
+        if let Some(event) = self.verdict(target, &attempt) {
+            self.tell(&event);
+        }
+        Ok(attempt)
     }
 
     pub(super) fn tell(&self, event: &Event) {
@@ -100,44 +78,72 @@ impl Errand<'_> {
         }
     }
 
-    fn weaker(
-        &self,
-        protection: Protection,
-        error: &client::Error,
-        policy: &Policy,
-    ) -> Option<Protection> {
-        let is_free = matches!(policy, Policy::None);
-        match protection {
-            _ if self.context.cancel.is_cancelled() => None,
-            Protection::Believed if matches!(error, client::Error::Refused(_)) => {
-                Some(Protection::Encrypted)
+    /// What TLS is worth, unless that was told already.
+    fn verdict(&self, target: &Target, attempt: &Attempt) -> Option<Event> {
+        let exchanger = target.exchanger;
+        let is_checked = self.tls.trust.scrutiny != Scrutiny::None || !self.tls.pins.is_empty();
+        let (verdict, text) = match attempt {
+            Attempt {
+                session: Some(_),
+                dane: Some(dane),
+                ..
+            } => ("matched", format!("{exchanger}: {dane}")),
+            Attempt {
+                session:
+                    Some(Session {
+                        doubt: Some(doubt), ..
+                    }),
+                ..
+            } => ("not_trusted", format!("{doubt}; {}", why_taken(target))),
+            Attempt {
+                session: Some(_), ..
+            } if is_checked => {
+                let text = format!("the certificate of {exchanger} is trusted");
+                ("trusted", text)
             }
-            Protection::Believed | Protection::Encrypted if is_free => Some(Protection::Clear),
-            Protection::Believed | Protection::Encrypted | Protection::Clear => None,
-        }
+            Attempt {
+                session: None,
+                doubt: None,
+                result: Ok(outcome),
+                ..
+            } => match &outcome.facts.protection {
+                Protection::ClearAfter(reason) => {
+                    ("no_tls", format!("{exchanger}: in clear: {reason}"))
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some(Event::certificate(exchanger, verdict, &text))
     }
 
     fn once(
         &self,
         target: &Target,
-        protection: Protection,
+        is_tls: bool,
         job: Job,
         record: &mut Recorder<'_>,
     ) -> Result<(Attempt, Option<Broken>), Error> {
-        let host = target.exchanger;
+        let Target {
+            exchanger, host, ..
+        } = target;
         let mut options = Options {
-            host: target.tls_name.to_owned(),
+            host: host.tls_name.clone(),
             ..self.tls.clone()
         };
-        options.trust.insecure |= protection == Protection::Encrypted;
+        let demand = host.policy.demand(&host.names);
+        options.trust.scrutiny = match (&demand, options.trust.scrutiny) {
+            (None, Scrutiny::Strict) => Scrutiny::Curious,
+            _ => Scrutiny::None,
+        };
         let way = Way {
             context: self.context,
-            host,
+            host: exchanger,
             port: target.address.port(),
             timeout: self.timeout,
             deadline: clock::now() + self.arguments.deadline,
             options,
-            tlsa: target.policy.records().to_vec(),
+            dane: demand,
             is_quiet: self.is_quiet,
         };
         let started = clock::now();
@@ -148,10 +154,10 @@ impl Errand<'_> {
         let connect_time = clock::now() - started;
         let plan = Plan {
             ehlo_name: self.arguments.ehlo_name(line.local),
-            tls: match (protection, target.policy) {
-                (Protection::Clear, _) => TlsMode::None,
-                (_, Policy::None | Policy::Unknown(_)) => TlsMode::Opportunistic,
-                (_, Policy::Encrypted | Policy::Authenticated(_)) => TlsMode::StartTls,
+            tls: match &host.policy {
+                _ if !is_tls => TlsMode::None,
+                Policy::None | Policy::Unknown(_) => TlsMode::Opportunistic,
+                Policy::Encrypted | Policy::Authenticated(_) => TlsMode::StartTls,
             },
             credentials: None,
             jobs: vec![job],
@@ -160,11 +166,13 @@ impl Errand<'_> {
             chunking: true,
         };
         let result = way.talk(&mut line, plan, record)?;
+        let session = line.session.take();
+        let doubt = session.as_ref().and_then(|session| session.doubt.as_ref());
         let attempt = Attempt {
             result,
-            session: line.session.take(),
-            doubt: None,
-            dane: line.dane,
+            doubt: doubt.map(ToString::to_string),
+            session,
+            dane: line.dane.take(),
             connect_time,
             tls_time: line.tls_time,
         };
@@ -172,47 +180,28 @@ impl Errand<'_> {
     }
 }
 
-fn doubted(target: &Target, broken: &Broken, weaker: Option<Protection>) -> Event {
-    let (verdict, then) = match (broken, weaker, target.policy) {
-        (Broken::Dane(_), ..) => ("mismatched", "this exchanger is not used"),
-        (_, Some(Protection::Clear), _) => ("no_tls", "the message goes in clear"),
-        (_, Some(_), Policy::Encrypted) => (
-            "not_trusted",
-            "it is taken all the same, since what DNS has of it cannot be compared here",
-        ),
-        (_, Some(_), _) => (
-            "not_trusted",
-            "it is taken all the same, since DNS asks for no more",
-        ),
-        (_, None, _) => ("no_tls", "this exchanger is not used"),
+fn why_taken(target: &Target) -> &'static str {
+    match target.host.policy {
+        Policy::Encrypted => {
+            "it is taken all the same, since what DNS has of it cannot be compared here"
+        }
+        _ => "it is taken all the same, since DNS asks for no more",
+    }
+}
+
+fn no_tls(target: &Target, broken: &Broken, is_next_clear: bool) -> Event {
+    let verdict = match broken {
+        Broken::Dane(_) => "mismatched",
+        Broken::Tls(_) => "no_tls",
+    };
+    let then = match is_next_clear {
+        true => "the message goes in clear",
+        false => "this exchanger is not used",
     };
     Event::certificate(target.exchanger, verdict, &format!("{broken}; {then}"))
 }
 
 impl Attempt {
-    /// Unless it was told already.
-    fn verdict(&self, exchanger: &str) -> Option<Event> {
-        let text = |verdict: dane::Verdict| format!("{exchanger}: {verdict}");
-        match (self.dane, &self.session, &self.doubt, &self.result) {
-            (Some(verdict @ dane::Verdict::Matched), ..) => {
-                Some(Event::certificate(exchanger, "matched", &text(verdict)))
-            }
-            (Some(dane::Verdict::Mismatched), ..) => None,
-            (None, Some(_), None, _) => {
-                let text = format!("the certificate of {exchanger} is trusted");
-                Some(Event::certificate(exchanger, "trusted", &text))
-            }
-            (None, None, None, Ok(outcome)) => match &outcome.facts.protection {
-                outcome::Protection::ClearAfter(reason) => {
-                    let text = format!("{exchanger}: in clear: {reason}");
-                    Some(Event::certificate(exchanger, "no_tls", &text))
-                }
-                _ => None,
-            },
-            (None, ..) => None,
-        }
-    }
-
     fn failed(failure: Failure, connect_time: Duration) -> Attempt {
         Attempt {
             result: Err(failure),
@@ -221,15 +210,6 @@ impl Attempt {
             dane: None,
             connect_time,
             tls_time: Duration::ZERO,
-        }
-    }
-}
-
-impl Policy {
-    fn records(&self) -> &[Tlsa] {
-        match self {
-            Policy::Authenticated(records) => records,
-            Policy::None | Policy::Encrypted | Policy::Unknown(_) => &[],
         }
     }
 }

@@ -42,6 +42,9 @@ pub(crate) struct Host {
     /// Told to the server in its handshake, and looked for in its certificate. It is the one that
     /// has the TLSA records (RFC 7672 section 3.2), or else the exchanger's.
     pub(crate) tls_name: String,
+    /// One of which is in a certificate by an authority that DNS has (RFC 7672 section 3.2.2): of
+    /// the exchanger, and of the domain that it is for.
+    pub(crate) names: Vec<String>,
     /// What the administrator should know; it does not stop the mail.
     pub(crate) note: Option<String>,
 }
@@ -73,6 +76,7 @@ impl<'a> Directory<'a> {
     /// `is_authentic` is whether DNSSEC vouches for the name of the exchanger.
     pub(crate) fn host(
         &self,
+        domain: &Name,
         exchanger: &Exchanger,
         is_authentic: bool,
     ) -> Result<Result<Host, Error>, Cancelled> {
@@ -91,6 +95,7 @@ impl<'a> Directory<'a> {
             left_out: addresses.left_out,
             policy,
             tls_name: base.to_string(),
+            names: [base, name, domain].map(Name::to_string).to_vec(),
             note: note(name, &addresses),
         }))
     }
@@ -143,6 +148,7 @@ impl<'a> Directory<'a> {
             left_out: 0,
             policy: Policy::None,
             tls_name: address.to_string(),
+            names: Vec::new(),
             note: None,
         }
     }

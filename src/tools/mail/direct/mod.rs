@@ -171,7 +171,7 @@ impl Delivery<'_> {
             }
             visited += 1;
             let name = exchanger.name.to_string();
-            match self.directory.host(exchanger, plan.is_authentic)? {
+            match self.directory.host(domain, exchanger, plan.is_authentic)? {
                 Ok(host) => {
                     if let Some(note) = &host.note {
                         self.errand.tell(&Event::noted(&group.domain, note));
@@ -222,8 +222,7 @@ impl Delivery<'_> {
             let target = Target {
                 exchanger,
                 address: *address,
-                policy: &host.policy,
-                tls_name: &host.tls_name,
+                host,
             };
             self.visit(tour, &target, record)?;
         }
@@ -246,7 +245,7 @@ impl Delivery<'_> {
         };
         let attempt = self.errand.attempt(target, job, record)?;
         let lacks_tls =
-            |outcome: &Outcome| lacks_tls(outcome, attempt.doubt.as_deref(), target.policy);
+            |outcome: &Outcome| lacks_tls(outcome, attempt.doubt.as_deref(), &target.host.policy);
         let result = match attempt.result.map_err(Refusal::unreachable) {
             Ok(outcome) => lacks_tls(&outcome).map_or(Ok(outcome), Err),
             Err(refusal) => Err(refusal),

@@ -80,7 +80,7 @@ impl Probe {
             extensions: outcome.map_or(Vec::new(), |outcome| names(&outcome.facts.extensions)),
             tls: attempt.session.as_ref().map(report::Event::tls),
             doubt: attempt.doubt.as_deref().map(printable),
-            dane: attempt.dane.map(|verdict| verdict.to_string()),
+            dane: attempt.dane.as_ref().map(ToString::to_string),
             stages: stages(candidate.dns_time, found),
         }
     }

@@ -82,7 +82,7 @@ pub(super) fn run(
         let found = side_by_side(together, |(_, target)| probe(&errand, target, job));
         for ((candidate, target), found) in together.iter().zip(found) {
             let found = found?;
-            let fate = found.fate(target.policy);
+            let fate = found.fate(&target.host.policy);
             let probe = Probe::of(candidate, target, &found, &fate);
             context.out.emit(&probe);
             fates.push((to.clone(), fate));
@@ -116,8 +116,7 @@ fn targets(candidate: &Candidate) -> impl Iterator<Item = (&Candidate, Target<'_
         let target = Target {
             exchanger: &candidate.exchanger,
             address: *address,
-            policy: &candidate.host.policy,
-            tls_name: &candidate.host.tls_name,
+            host: &candidate.host,
         };
         (candidate, target)
     })

@@ -39,7 +39,7 @@ pub(in crate::tools::mail) struct Arguments {
     /// Offer STARTTLS with this certificate chain (PEM) and --tls-key
     #[arg(long, value_name = "FILE", requires_all = ["sink", "tls_key"], conflicts_with_all = SENDING, value_hint = ValueHint::FilePath)]
     pub(super) tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM, PKCS #8)
+    /// The certificate's private key (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
     tls_key: Option<PathBuf>,
     /// Begin with TLS instead of offering it (RFC 8314)
@@ -62,7 +62,7 @@ impl Arguments {
         let (Some(chain), Some(key)) = (&self.tls_cert, &self.tls_key) else {
             return Ok(None);
         };
-        certificate::acceptor(certificate::pem(chain, key)?).map(Some)
+        certificate::acceptor(&certificate::pem(chain, key)?).map(Some)
     }
 }
 
