@@ -30,6 +30,12 @@ pub(crate) enum Error {
         received: u64,
         announced: Option<u64>,
     },
+    /// RFC 9112 section 9.8.
+    #[error(
+        "the connection ended after {received} octets without the close_notify of TLS: some may \
+         be missing"
+    )]
+    CutOff { received: u64 },
 }
 
 fn of(announced: &Option<u64>) -> String {
@@ -171,10 +177,12 @@ impl Response {
                 return Ok(false);
             }
             if !self.fill()? {
+                let received = self.received;
                 return match self.rest.ends_at_close() {
+                    true if self.stream.is_cut_off() => Err(Error::CutOff { received }),
                     true => Ok(false),
                     false => Err(Error::Incomplete {
-                        received: self.received,
+                        received,
                         announced: self.announced,
                     }),
                 };

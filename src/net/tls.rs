@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use native_tls::{HandshakeError, TlsAcceptor, TlsStream};
-use openssl::ssl::SslStream;
+use openssl::ssl::{ShutdownState, SslStream};
 
 use super::Error;
 use super::tcp::Connection;
@@ -39,6 +39,10 @@ pub(crate) trait Secured: Read + Write + Send {
     fn timed(&mut self) -> &mut Timed;
     /// As far as that takes no answer.
     fn say_goodbye(&mut self);
+    /// Whether the peer has; only clients are told.
+    fn has_heard_goodbye(&mut self) -> bool {
+        true
+    }
 }
 
 impl Secured for SslStream<Timed> {
@@ -48,6 +52,10 @@ impl Secured for SslStream<Timed> {
 
     fn say_goodbye(&mut self) {
         let _ = self.shutdown();
+    }
+
+    fn has_heard_goodbye(&mut self) -> bool {
+        self.get_shutdown().contains(ShutdownState::RECEIVED)
     }
 }
 
@@ -82,6 +90,14 @@ impl Stream {
                 let written = stream.write_all(octets);
                 written.map_err(|error| stream.timed().explain("cannot send", error))
             }
+        }
+    }
+
+    /// Whether at its end anybody on the way may have cut it off (RFC 8446 section 6.1).
+    pub(crate) fn is_cut_off(&mut self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            Stream::Tls(stream) => !stream.has_heard_goodbye(),
         }
     }
 

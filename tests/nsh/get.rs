@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
 
+use native_tls::{Identity, TlsAcceptor};
 use nix::sys::signal::Signal;
 
 use super::support::{Place, Ran, matches, place, unused_port};
@@ -450,6 +451,45 @@ fn whom_to_believe() {
         "req -x509 -newkey KEY -nodes -days 2 -subj /CN=localhost -keyout other.key -out other.pem",
     );
     check(("SSL_CERT_FILE", "other.pem"), "", refused, 69);
+}
+
+/// RFC 9112 section 9.8: where the end of the connection is that of the body, TLS has to say it.
+#[test]
+fn a_body_that_anybody_may_have_cut_off() {
+    let place = place();
+    place.certify();
+    let identity = Identity::from_pkcs8(
+        place.read("cert.pem").as_bytes(),
+        place.read("key.pem").as_bytes(),
+    );
+    let acceptor = TlsAcceptor::new(identity.expect("a certificate")).expect("an acceptor");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = listener.local_addr().expect("an address");
+    let serving = std::thread::spawn(move || {
+        for says_goodbye in [true, false] {
+            let (client, _) = listener.accept().expect("a client");
+            let mut stream = acceptor.accept(client).expect("a handshake");
+            let _ = stream.read(&mut [0; 512]).expect("a request");
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\n\r\nhello")
+                .expect("it reads");
+            if says_goodbye {
+                stream.shutdown().expect("it reads");
+            }
+        }
+    });
+    let line = format!("--ca cert.pem https://{address}/");
+    let whole = get(&place, &line);
+    assert_eq!(
+        (whole.stdout.as_str(), whole.status),
+        ("hello", 0),
+        "{whole:?}"
+    );
+    let cut = get(&place, &line);
+    let told = "...the connection ended after 5 octets without the close_notify of TLS: some may \
+                be missing...";
+    assert!(matches(told, &cut.stderr) && cut.status == 69, "{cut:?}");
+    serving.join().expect("no panic");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use openssl::error::ErrorStack;
-use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslStream, SslVersion};
+use openssl::ssl::{HandshakeError, Ssl, SslContext, SslMethod, SslOptions, SslStream, SslVersion};
 
 use super::files::Identity;
 use super::refusal::Refusal;
@@ -94,6 +94,8 @@ fn context() -> Result<&'static SslContext, ErrorStack> {
     // RFC 8996 has done away with what is older.
     context.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     context.set_security_level(SECURITY_LEVEL.cast_unsigned());
+    // RFC 9325 section 3.5; whom it shows then would have to be judged again.
+    context.set_options(SslOptions::NO_RENEGOTIATION);
     context.set_read_ahead(true);
     Ok(CONTEXT.get_or_init(|| context.build()))
 }
