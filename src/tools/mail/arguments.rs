@@ -25,11 +25,12 @@ pub(super) enum Tls {
 }
 
 /// After which stage the session ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Stop {
     Greeting,
     Ehlo,
     Tls,
+    /// No message is asked for until here
     Auth,
     Mail,
     Rcpt,

@@ -32,6 +32,10 @@ const LINES_MAX: usize = 100_000;
 struct Preview {
     from: String,
     to: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cc: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    bcc: Vec<String>,
     messages: usize,
     subject: String,
     octets: usize,
@@ -40,12 +44,17 @@ struct Preview {
 
 impl fmt::Display for Preview {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = &self.to[..self.to.len().min(PREVIEW_RECIPIENTS_MAX)];
-        write!(f, "from    {}\nto      {}", self.from, shown.join(", "))?;
-        if self.to.len() > shown.len() {
-            write!(f, " and {} others", self.to.len() - shown.len())?;
+        writeln!(f, "from    {}", self.from)?;
+        for (name, all) in [("to", &self.to), ("cc", &self.cc), ("bcc", &self.bcc)] {
+            let shown = &all[..all.len().min(PREVIEW_RECIPIENTS_MAX)];
+            match all.len() - shown.len() {
+                _ if all.is_empty() => {}
+                0 => writeln!(f, "{name:7} {}", shown.join(", "))?,
+                1 => writeln!(f, "{name:7} {} and another one", shown.join(", "))?,
+                more => writeln!(f, "{name:7} {} and {more} others", shown.join(", "))?,
+            }
         }
-        write!(f, "\nsubject {}\n", self.subject)?;
+        writeln!(f, "subject {}", self.subject)?;
         if self.messages > 1 {
             write!(f, "{} messages, ", self.messages)?;
         }
@@ -156,7 +165,7 @@ pub(super) fn compose(
     if is_asked && !arguments.dry_run {
         let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
         if is_watched {
-            context.out.emit(&preview(&message, &letters));
+            context.out.emit(&preview(&message, &bcc, &letters));
         }
         let is_wanted = is_wanted(context);
         if !matches!(is_wanted, Ok(true)) {
@@ -190,11 +199,21 @@ fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Lette
     })
 }
 
-fn preview(message: &Message, letters: &[Letter]) -> Preview {
+fn preview(message: &Message, bcc: &[Mailbox], letters: &[Letter]) -> Preview {
+    let addresses = |list: &[Mailbox]| -> Vec<String> {
+        let addresses = list.iter().map(|mailbox| mailbox.address.to_string());
+        addresses.collect()
+    };
+    let (cc, bcc) = (addresses(&message.cc), addresses(bcc));
     let recipients = letters.iter().flat_map(|letter| &letter.recipients);
+    let recipients = recipients.map(ToString::to_string);
     Preview {
         from: message.from.address.to_string(),
-        to: recipients.map(ToString::to_string).collect(),
+        to: recipients
+            .filter(|recipient| !cc.contains(recipient) && !bcc.contains(recipient))
+            .collect(),
+        cc,
+        bcc,
         messages: letters.len(),
         subject: message.subject.clone(),
         octets: letters.iter().map(|letter| letter.octets.len()).sum(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::broken::{Broken, advice, is_temporary};
 use super::dane::{self, Demand};
-use super::dialogue::outcome::{Outcome, Stage};
+use super::dialogue::outcome::{Fate, Outcome, Stage};
 use super::dialogue::plan::Plan;
 use super::dialogue::transcript;
 use super::dialogue::{Dialogue, Patience, Step};
@@ -20,6 +20,7 @@ use crate::net::tls::Stream;
 use crate::net::tls::client::{self, Options, Session};
 use crate::net::{self, udp};
 use crate::tool::{Context, Error};
+use crate::wire::smtp::Address;
 
 /// RFC 5321 section 4.5.3.2.6: who gives up here may send a message twice.
 const FINAL_DOT_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -72,6 +73,9 @@ pub(super) struct Line {
 
 /// Is told every line of the dialogue, and when it was.
 pub(super) type Recorder<'a> = dyn FnMut(&transcript::Line, Duration) + 'a;
+
+/// Is told what became of a recipient as soon as that is certain.
+pub(super) type Reporter<'a> = dyn FnMut(&Address, &Fate) + 'a;
 
 impl Way<'_> {
     /// `Err` for a job that was stopped.
@@ -162,18 +166,26 @@ impl Way<'_> {
         line: &mut Line,
         plan: Plan,
         record: &mut Recorder<'_>,
+        report: &mut Reporter<'_>,
     ) -> Result<Result<Outcome, Failure>, Error> {
         let binding = OnceCell::new();
         let mut dialogue = Dialogue::new(plan);
         let started = clock::now();
         let mut buffer = vec![0; BUFFER_OCTETS];
         let (mut awaited, mut deadline, mut is_heard) = (None, started, false);
-        loop {
-            let step = dialogue.poll();
+        let mut tell_lines = |dialogue: &mut Dialogue| {
             while let Some(said) = dialogue.next_line() {
                 self.tell(&Event::said(&said));
                 record(&said, clock::now() - started);
             }
+        };
+        loop {
+            tell_lines(&mut dialogue);
+            while let Some((address, fate)) = dialogue.next_settled() {
+                report(address, fate);
+            }
+            let step = dialogue.poll();
+            tell_lines(&mut dialogue);
             match step {
                 Step::Send { octets, patience } => {
                     let deadline = self.until(patience);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::arguments::{Arguments, Tls};
 use super::broken::{Broken, advice};
-use super::courier::{Failure, Line, Recorder, Way};
+use super::courier::{Failure, Line, Recorder, Reporter, Way};
 use super::dialogue::outcome::{Fate, Outcome, Protection, Refusal, Stage, exit_status};
 use super::dialogue::plan::{Credentials, Job, Message, Plan, TlsMode};
 use super::drafts;
@@ -131,34 +131,85 @@ impl Outbox<'_> {
         })
     }
 
-    /// One session.
+    /// A session, and another one when the server ends it too early for some letters.
     fn attempt(&self, letters: &[Letter], record: &mut Recorder<'_>) -> Result<Fates, Error> {
+        let out = &self.way.context.out;
+        let mut all = self.session(letters, record)?;
+        let is_one = all.len() == letters.len();
+        while all.len() < letters.len() {
+            let left = &letters[all.len()..];
+            out.emit(&Event::Another {
+                messages: left.len(),
+            });
+            all.extend(self.session(left, record)?);
+        }
+        if !is_one {
+            let fates: Vec<_> = all.iter().flatten().cloned().collect();
+            out.emit(&Event::in_all(1, &fates));
+        }
+        Ok(all)
+    }
+
+    /// Of the letters that it was long enough for.
+    fn session(&self, letters: &[Letter], record: &mut Recorder<'_>) -> Result<Fates, Error> {
         let (way, started) = (&self.way, clock::now());
         let mut line = match way.connect(self.tls == Tls::Implicit)? {
             Ok(line) => line,
             Err(failure) => return Ok(self.in_vain(letters, failure)),
         };
-        let outcome = match self.talk(&mut line, letters, record)? {
+        // Who sends one to each of many wants to see how far it is.
+        let is_batch = letters.len() > 1;
+        let mut told = 0;
+        let mut report = |address: &Address, fate: &Fate| {
+            if is_batch {
+                way.context.out.emit(&Event::recipient(address, fate));
+                told += 1;
+            }
+        };
+        let talked = self.talk(&mut line, letters, record, &mut report)?;
+        let mut outcome = match talked {
             Ok(outcome) => outcome,
             Err(failure) => return Ok(self.in_vain(letters, failure)),
         };
         if let Some(broken) = &line.broken {
-            let advice = match broken {
-                Broken::Tls(error) => advice(error),
-                Broken::Dane(_) => String::new(),
-            };
-            let reason = format!("{broken}{advice}");
-            let failed = Event::failed(Stage::Tls, broken.is_temporary(), &reason);
-            way.context.out.emit(&failed);
+            return Ok(self.in_vain(letters, failure_of(broken)));
         }
-        self.warn_of_binding(&line, &outcome);
+        self.warn(&line, &outcome);
+        let letters = &letters[..letters.len() - outcome.left()];
+        outcome.messages.truncate(letters.len());
         let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
         let took = clock::now() - started;
-        tell(way.context, letters, &outcome, server, took);
+        tell(way.context, letters, &outcome, told, server, took);
         for (letter, fates) in letters.iter().zip(&outcome.messages) {
             keep_unknown(way.context, letter, fates);
         }
         Ok(outcome.messages)
+    }
+
+    /// A session that ends before a message would be wanted.
+    pub(super) fn look(&self, record: &mut Recorder<'_>) -> Result<Status, Error> {
+        let talked = match self.way.connect(self.tls == Tls::Implicit)? {
+            Ok(mut line) => {
+                let talked = self.talk(&mut line, &[], record, &mut |_, _| {})?;
+                match &line.broken {
+                    Some(broken) => Err(failure_of(broken)),
+                    None => talked,
+                }
+            }
+            Err(failure) => Err(failure),
+        };
+        let refusal = match talked {
+            Ok(Outcome { failure: None, .. }) => return Ok(Status::OK),
+            Ok(Outcome {
+                failure: Some(refusal),
+                ..
+            }) => refusal,
+            Err(failure) => Refusal::unreachable(failure),
+        };
+        let reason = refusal.reason.to_string();
+        let failed = Event::failed(refusal.stage, refusal.is_temporary, &reason, &[]);
+        self.way.context.out.emit(&failed);
+        Ok(Status(refusal.exit_status()))
     }
 
     fn talk(
@@ -166,6 +217,7 @@ impl Outbox<'_> {
         line: &mut Line,
         letters: &[Letter],
         record: &mut Recorder<'_>,
+        report: &mut Reporter<'_>,
     ) -> Result<Result<Outcome, Failure>, Error> {
         let arguments = self.arguments;
         let binding = line
@@ -209,12 +261,19 @@ impl Outbox<'_> {
             pipelining: true,
             chunking: true,
         };
-        self.way.talk(line, plan, record)
+        self.way.talk(line, plan, record, report)
     }
 
     /// Nothing was sent to anybody.
     fn in_vain(&self, letters: &[Letter], failure: Failure) -> Fates {
-        let failed = Event::failed(failure.stage, failure.is_temporary, &failure.reason);
+        let recipients = letters.iter().flat_map(|letter| &letter.recipients);
+        let recipients: Vec<String> = recipients.map(ToString::to_string).collect();
+        let Failure {
+            stage,
+            is_temporary,
+            reason,
+        } = &failure;
+        let failed = Event::failed(*stage, *is_temporary, reason, &recipients);
         self.way.context.out.emit(&failed);
         let refusal = Refusal::unreachable(failure);
         let fate = |address: &Address| (address.clone(), Fate::Refused(refusal.clone()));
@@ -224,7 +283,14 @@ impl Outbox<'_> {
             .collect()
     }
 
-    fn warn_of_binding(&self, line: &Line, outcome: &Outcome) {
+    fn warn(&self, line: &Line, outcome: &Outcome) {
+        let dsn = self.arguments.dsn();
+        let is_wanted = dsn.notify.is_some() || dsn.returned.is_some() || dsn.envelope_id.is_some();
+        if is_wanted && !outcome.facts.extensions.dsn && outcome.failure.is_none() {
+            self.way.context.out.warn(
+                "mail: the server does not offer DSN; --notify, --ret and --envid are left out",
+            );
+        }
         let offered = outcome.facts.extensions.auth.iter();
         let offered: Vec<&str> = offered.map(String::as_str).collect();
         let has_binding = line
@@ -239,11 +305,24 @@ impl Outbox<'_> {
     }
 }
 
-/// What became of the letters.
+fn failure_of(broken: &Broken) -> Failure {
+    let advice = match broken {
+        Broken::Tls(error) => advice(error),
+        Broken::Dane(_) => String::new(),
+    };
+    Failure {
+        stage: Stage::Tls,
+        is_temporary: broken.is_temporary(),
+        reason: format!("{broken}{advice}"),
+    }
+}
+
+/// What became of the letters. Of the first recipients it may have been told already.
 pub(super) fn tell(
     context: &Context,
     letters: &[Letter],
     outcome: &Outcome,
+    told: usize,
     server: String,
     took: Duration,
 ) {
@@ -251,7 +330,7 @@ pub(super) fn tell(
     if let Protection::ClearAfter(reason) = &outcome.facts.protection {
         context.out.emit(&Event::in_clear(&reason.to_string()));
     }
-    for (address, fate) in fates() {
+    for (address, fate) in fates().skip(told) {
         context.out.emit(&Event::recipient(address, fate));
     }
     let is_stopped = |(_, fate): &(Address, Fate)| matches!(fate, Fate::Stopped(_));

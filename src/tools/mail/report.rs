@@ -39,6 +39,8 @@ pub(super) enum Event {
         stage: &'static str,
         temporary: bool,
         reason: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        recipients: Vec<String>,
     },
     Recipient {
         address: String,
@@ -50,6 +52,8 @@ pub(super) enum Event {
         queue_id: Option<String>,
         words: String,
     },
+    /// The server has ended the session.
+    Another { messages: usize },
     /// Some are refused for now.
     Again { recipients: usize, seconds: f64 },
     Sent {
@@ -64,7 +68,7 @@ pub(super) enum Event {
         round_trips: u32,
         ms: f64,
     },
-    /// After several attempts.
+    /// After several sessions.
     InAll {
         attempts: u32,
         #[serde(flatten)]
@@ -119,11 +123,17 @@ impl Event {
         }
     }
 
-    pub(super) fn failed(stage: Stage, temporary: bool, reason: &str) -> Event {
+    pub(super) fn failed(
+        stage: Stage,
+        temporary: bool,
+        reason: &str,
+        recipients: &[String],
+    ) -> Event {
         Event::Failed {
             stage: word(stage),
             temporary,
             reason: Printable(reason.as_bytes()).to_string(),
+            recipients: recipients.to_vec(),
         }
     }
 
@@ -247,6 +257,7 @@ impl fmt::Display for Event {
                 stage,
                 temporary,
                 reason,
+                ..
             } => {
                 let when = if *temporary { ", for now" } else { "" };
                 write!(f, "nothing was sent ({stage}{when}): {reason}")
@@ -272,6 +283,16 @@ impl fmt::Display for Event {
                     "" => Ok(()),
                     words => write!(f, ": {words}"),
                 }
+            }
+            Event::Another { messages } => {
+                let what = match messages {
+                    1 => "one message".to_owned(),
+                    many => format!("{many} messages"),
+                };
+                write!(
+                    f,
+                    "the server has ended the session; another one for {what}"
+                )
             }
             Event::Again {
                 recipients,
@@ -308,9 +329,10 @@ impl fmt::Display for Event {
                 }
                 write!(f, "{counts}")
             }
-            Event::InAll { attempts, counts } => {
-                write!(f, "in all, after {attempts} attempts: {counts}")
-            }
+            Event::InAll { attempts, counts } => match attempts {
+                1 => write!(f, "in all: {counts}"),
+                many => write!(f, "in all, after {many} attempts: {counts}"),
+            },
             Event::Kept {
                 file,
                 recipients,
@@ -346,7 +368,10 @@ impl output::Event for Event {
                 Tone::Good
             }
             Event::InAll { .. } => Tone::Caution,
-            Event::Again { .. } | Event::Sent { .. } | Event::Kept { .. } => Tone::Caution,
+            Event::Another { .. }
+            | Event::Again { .. }
+            | Event::Sent { .. }
+            | Event::Kept { .. } => Tone::Caution,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::arguments::{Arguments, Tls};
+use super::arguments::{Arguments, Stop, Tls};
 use super::compose::compose;
 use super::courier::{SMTP_PORT, Way};
 use super::direct;
@@ -92,16 +92,19 @@ pub(super) fn run(
         dane: None,
         is_quiet: arguments.quiet,
     };
-    let Some(letters) = compose(context, arguments)? else {
-        return Ok(not_sent(context));
-    };
     let outbox = Outbox {
         way,
         arguments,
         tls,
         secret,
     };
-    outbox.send(letters, &mut record)
+    if arguments.is_only_look() {
+        return outbox.look(&mut record);
+    }
+    match compose(context, arguments)? {
+        Some(letters) => outbox.send(letters, &mut record),
+        None => Ok(not_sent(context)),
+    }
 }
 
 fn not_sent(context: &Context) -> Status {
@@ -146,6 +149,16 @@ impl Arguments {
     fn is_particular(&self) -> bool {
         let is_told = self.ca.is_some() || !self.pin.is_empty() || self.insecure;
         is_told || self.client_cert.is_some()
+    }
+
+    /// Whether no message is needed, since nobody gets that far.
+    fn is_only_look(&self) -> bool {
+        let recipients = [&self.to, &self.cc, &self.bcc];
+        let is_message = self.from.is_some()
+            || recipients.iter().any(|given| !given.is_empty())
+            || !self.to_file.is_empty()
+            || self.message.is_some();
+        !is_message && matches!(self.stop_after, Some(stop) if stop < Stop::Mail)
     }
 
     pub(super) fn tls_options(&self, host: &str) -> Result<Options, Error> {

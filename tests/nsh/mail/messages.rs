@@ -291,7 +291,9 @@ fn ctrl_d_ends_the_text_and_ctrl_c_all_of_it() {
         server.address
     );
     terminal.see_at_cursor("nsh>");
-    terminal.type_keys(&format!("{line}\rtyped\r\u{4}"));
+    terminal.type_keys(&format!("{line} --bcc eve@b.test\rtyped\r\u{4}"));
+    terminal.see("to      bob@b.test");
+    terminal.see("bcc     eve@b.test");
     terminal.see_at_cursor("send it? [Y/n]");
     terminal.type_keys("y\r");
     terminal.see("bob@b.test: accepted: ...");

@@ -123,16 +123,19 @@ fn the_next_one_is_asked_as_long_as_nothing_is_settled() {
         lab.test MX 2 nowhere.lab.test
         lab.test MX 3 busy.lab.test
         lab.test MX 4 shy.lab.test
-        lab.test MX 5 two.lab.test
+        lab.test MX 5 closed.lab.test
+        lab.test MX 6 two.lab.test
         nowhere.lab.test TXT
         busy.lab.test A 2
         shy.lab.test A 3
+        closed.lab.test A 5
         two.lab.test A 9
         two.lab.test A 4",
     );
     let dns = Dns::start(&zone);
     let _busy = world.exchanger(2, &[("", "421 4.3.2 too many connections")]);
     let _shy = world.exchanger(3, &[("MAIL", "450 4.7.1 not yet")]);
+    let _closed = world.exchanger(5, &[("", "554 5.3.2 no service here")]);
     let last = world.exchanger(4, &[]);
     let (events, ran) = world.send(&dns, "bob@lab.test", "");
     assert_eq!(ran.status, 0, "{ran:?}");
@@ -141,6 +144,7 @@ fn the_next_one_is_asked_as_long_as_nothing_is_settled() {
         ["nowhere.lab.test", "dns"],
         ["busy.lab.test", "greeting"],
         ["shy.lab.test", "mail"],
+        ["closed.lab.test", "greeting"],
         ["two.lab.test", "connect"]
     ]);
     assert_eq!(fields(&events, "passed", &["exchanger", "stage"]), expected);

@@ -492,6 +492,18 @@ fn events() {
 }
 
 #[test]
+fn delivery_reports_that_are_not_to_be_had_are_told() {
+    let script = format!("{HELLO}{ENVELOPE}S: 250 ok\n{BYE}");
+    for option in ["--notify success", "--ret full", "--envid x"] {
+        let told = check(option, &script, 0, "bob@b.test: accepted: ok");
+        let words =
+            "mail: the server does not offer DSN; --notify, --ret and --envid are left out\n";
+        assert_eq!(told.ran.stderr, words);
+    }
+    assert_eq!(check("", &script, 0, "accepted").ran.stderr, "");
+}
+
+#[test]
 fn stops_after_each_stage() {
     let mail = "C: MAIL FROM:<ann@a.test>\nS: 250 ok\n";
     let rcpt = "C: RCPT TO:<bob@b.test>\nS: 250 ok\n";
@@ -512,6 +524,20 @@ fn stops_after_each_stage() {
         );
         assert!(!told.ran.stdout.contains("accepted by"), "{:?}", told.ran);
     }
+    // Nobody is asked for a message that would not be sent.
+    let offer = HELLO.replace("S: 250 mx.test", "S: 250-mx.test\nS: 250 AUTH PLAIN");
+    let told = tell_in(
+        place(),
+        "--stop-after auth --ehlo c.test --tls none --insecure-auth --user ann --password-command 'echo secret'",
+        &format!("{offer}C: AUTH PLAIN ...\nS: 535 5.7.8 no\n{BYE}"),
+    );
+    told.check(55, "< 221 bye\nnothing was sent (auth): 535 5.7.8 no\n");
+    let told = tell_in(
+        place(),
+        "--stop-after ehlo --ehlo c.test --tls none",
+        &format!("{HELLO}{BYE}"),
+    );
+    told.check(0, "< 221 bye\n");
     // Also where the server takes commands in groups.
     let script = "S: 220 hi\nC: EHLO c.test\nS: 250-mx\nS: 250 PIPELINING\nC: MAIL ...\nC: RCPT ...\nS: 250 ok\nS: 250 ok\n";
     check(

@@ -93,9 +93,52 @@ fn a_message_that_is_refused_is_no_matter_to_the_next() {
     let told = tell_in(place, &format!("--tls none {ANN} --to-file class"), &script);
     told.check(
         3,
-        "bob@b.test: refused (mail): 550 not from you\ncid@b.test: not now (rcpt): 450 later\n\
-         dan@b.test: accepted: ok\n...3 messages, 1 accepted, 1 not now, 1 refused\n",
+        "< 550 not from you\nbob@b.test: refused (mail): 550 not from you\n\
+         ...< 450 later\ncid@b.test: not now (rcpt): 450 later\n\
+         ...< 250 ok\ndan@b.test: accepted: ok\n\
+         ...3 messages, 1 accepted, 1 not now, 1 refused\n",
     );
+}
+
+/// The server has had enough, and comes back for the rest; not when it has taken nothing.
+#[test]
+fn a_session_that_the_server_ends_is_followed_by_another() {
+    let place = place();
+    place.write("class", "bob@b.test\ncid@b.test\ndan@b.test");
+    let line = |server: &Server| {
+        let options = format!("--tls none {ANN} --to-file class -q");
+        format!("mail --server {} {options}", server.address)
+    };
+    let [bob, cid, dan] = ["bob@b.test", "cid@b.test", "dan@b.test"]
+        .map(|name| transaction(&[(name, "250 ok")], "250 ok"));
+    let enough = "C: MAIL FROM:<ann@a.test>\nS: 421 4.7.0 enough\n";
+    let server = Server::of_several(vec![
+        format!("{HELLO}{bob}{enough}"),
+        format!("{HELLO}{cid}{dan}{BYE}"),
+    ]);
+    let ran = place.run(&["-c", &line(&server)]);
+    let expected = "bob@b.test: accepted: ok
+accepted by ...: 1 accepted
+the server has ended the session; another one for 2 messages
+cid@b.test: accepted: ok
+dan@b.test: accepted: ok
+accepted by ...: 2 messages, 2 accepted
+in all: 3 accepted
+";
+    assert!(
+        matches(expected, &ran.stdout) && ran.status == 0,
+        "{ran:#?}"
+    );
+    server.end();
+    let server = Server::of_several(vec![format!("{HELLO}{enough}")]);
+    let ran = place.run(&["-c", &line(&server)]);
+    let expected =
+        "bob@b.test: not now (mail): 421 4.7.0 enough\n...3 messages, 0 accepted, 3 not now\n";
+    assert!(
+        matches(expected, &ran.stdout) && ran.status == 46,
+        "{ran:#?}"
+    );
+    server.end();
 }
 
 /// The connection is lost in the second of three.
@@ -112,7 +155,7 @@ fn only_messages_that_may_have_gone_are_kept() {
         &script,
     );
     let ran = &told.ran;
-    let pattern = "...bob@b.test: accepted: ok\ncid@b.test: nobody knows whether it was accepted ...\n\
+    let pattern = "...bob@b.test: accepted: ok\n...cid@b.test: nobody knows whether it was accepted ...\n\
                    dan@b.test: not now (mail): the server has closed the connection\n\
                    ...once more for one recipient in 1.0 ms\nnothing was sent (connect, ...";
     assert!(matches(pattern, &ran.stdout) && ran.status == 3, "{ran:#?}");

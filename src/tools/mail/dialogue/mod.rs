@@ -12,12 +12,12 @@ use std::collections::VecDeque;
 use std::{io, mem};
 
 use crate::tools::mail::sasl::secret::Secret;
-use crate::wire::smtp::Reply;
 use crate::wire::smtp::extensions::Extensions;
+use crate::wire::smtp::{Address, Reply};
 
 use authentication::Authentication;
 use ending::End;
-use outcome::{Facts, Outcome, Protection, Reason, Refusal, Stage};
+use outcome::{Facts, Fate, Outcome, Protection, Reason, Refusal, Stage};
 use plan::{Plan, TlsMode};
 use question::{Command, Question};
 use transaction::{Body, Transaction};
@@ -60,6 +60,8 @@ pub(crate) struct Dialogue<'a> {
     authentication: Authentication<'a>,
     /// One for each job.
     transactions: Vec<Transaction>,
+    /// The job and the recipient of it that are [told](Dialogue::next_settled) next.
+    told: (usize, usize),
     job: usize,
     next_job: usize,
     is_content_asked: bool,
@@ -100,6 +102,7 @@ impl<'a> Dialogue<'a> {
         };
         Dialogue {
             transactions: plan.jobs.iter().map(Transaction::new).collect(),
+            told: (0, 0),
             plan,
             phase: Phase::Talking,
             input: Vec::new(),
@@ -219,10 +222,28 @@ impl<'a> Dialogue<'a> {
         self.lines.pop_front()
     }
 
+    /// What became of a recipient, in their order, since the last time.
+    pub(crate) fn next_settled(&mut self) -> Option<(&Address, &Fate)> {
+        let (mut job, mut recipient) = self.told;
+        while !self.transactions.get(job)?.is_open() {
+            let jobs = &self.plan.jobs[job];
+            if let Some(address) = jobs.recipients.get(recipient) {
+                self.told = (job, recipient + 1);
+                let fate = self.transactions[job].fates[recipient].as_ref();
+                return fate.map(|fate| (address, fate));
+            }
+            (job, recipient) = (job + 1, 0);
+        }
+        None
+    }
+
     pub(crate) fn into_outcome(mut self) -> Outcome {
         if self.phase != Phase::Over {
             self.cancelled();
         }
+        let untouched = self.transactions.iter().rev();
+        let untouched = untouched.take_while(|transaction| transaction.is_untouched());
+        let untouched = untouched.count();
         let jobs = mem::take(&mut self.plan.jobs);
         let messages = jobs.into_iter().zip(&self.transactions);
         let messages = messages.map(|(job, transaction)| {
@@ -234,6 +255,11 @@ impl<'a> Dialogue<'a> {
         });
         Outcome {
             messages: messages.collect(),
+            untouched,
+            failure: match self.end {
+                Some(End::Failed(refusal)) => Some(refusal),
+                Some(End::Stopped(_)) | None => None,
+            },
             facts: self.facts,
         }
     }

@@ -40,6 +40,10 @@ pub(crate) enum Stage {
 pub(crate) struct Outcome {
     /// In the order of the jobs, and of the recipients of each.
     pub(crate) messages: Vec<Vec<(Address, Fate)>>,
+    /// The last ones, of which the server had nothing whole and said nothing.
+    pub(crate) untouched: usize,
+    /// Why it was not done to its end.
+    pub(crate) failure: Option<Refusal>,
     pub(crate) facts: Facts,
 }
 
@@ -129,6 +133,25 @@ pub(crate) enum Protection {
     Clear,
     /// TLS was wanted if possible, and this is why it was not.
     ClearAfter(Reason),
+}
+
+impl Outcome {
+    /// How many messages another session may take at once, since the server has ended this one
+    /// in good order before them. One that settles nothing is not worth another.
+    pub(crate) fn left(&self) -> usize {
+        let failure = self.failure.as_ref();
+        let is_ended = failure.is_some_and(|failure| matches!(failure.reason, Reason::Reply(_)));
+        let is_settled = |(_, fate): &(Address, Fate)| match fate {
+            Fate::Accepted { .. } => true,
+            Fate::Refused(refusal) => !refusal.is_temporary,
+            Fate::Unknown(_) | Fate::Stopped(_) => false,
+        };
+        let touched = &self.messages[..self.messages.len() - self.untouched];
+        match is_ended && touched.iter().flatten().any(is_settled) {
+            true => self.untouched,
+            false => 0,
+        }
+    }
 }
 
 /// 0 when all is accepted, 3 when some is. Else a temporary failure comes before a permanent one,

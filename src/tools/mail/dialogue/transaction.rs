@@ -49,8 +49,12 @@ impl Transaction {
         }
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.fates.contains(&None)
+    }
+
+    pub(super) fn is_untouched(&self) -> bool {
+        !self.is_handed && self.fates.iter().all(Option::is_none)
     }
 
     fn settle(&mut self, fate: &Fate) {

@@ -165,7 +165,7 @@ impl Errand<'_> {
             pipelining: !self.is_stepwise,
             chunking: true,
         };
-        let result = way.talk(&mut line, plan, record)?;
+        let result = way.talk(&mut line, plan, record, &mut |_, _| {})?;
         let session = line.session.take();
         let doubt = session.as_ref().and_then(|session| session.doubt.as_ref());
         let attempt = Attempt {

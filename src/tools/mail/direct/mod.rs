@@ -276,7 +276,7 @@ impl Delivery<'_> {
         let server = format!("{exchanger} [{}]:{}", address.ip(), address.port());
         let took = clock::now() - started;
         let letter = std::slice::from_ref(self.letter);
-        tell(self.errand.context, letter, &outcome, server, took);
+        tell(self.errand.context, letter, &outcome, 0, server, took);
         Ok(())
     }
 

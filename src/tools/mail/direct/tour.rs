@@ -141,7 +141,8 @@ impl Open {
 /// Whether another server may be asked for the same recipient. This one has not had the whole
 /// message; and what it says of one that it has read, the others of its domain would say, too.
 fn is_passable(refusal: &Refusal) -> bool {
-    refusal.is_temporary && refusal.stage <= Stage::Data
+    // RFC 5321 section 3.1: who greets with 554 has no service, for whomever it is.
+    refusal.is_temporary && refusal.stage <= Stage::Data || refusal.stage == Stage::Greeting
 }
 
 impl Refusal {

@@ -55,7 +55,7 @@ pub(super) fn run(
         Err(error) => {
             let refusal = Refusal::nowhere(error);
             let reason = refusal.reason.to_string();
-            let event = report::Event::failed(Stage::Dns, refusal.is_temporary, &reason);
+            let event = report::Event::failed(Stage::Dns, refusal.is_temporary, &reason, &[]);
             context.out.emit(&event);
             return Ok(Status(refusal.exit_status()));
         }
