@@ -67,8 +67,8 @@ pub(crate) enum Error {
     Closed(SocketAddr),
     #[error("no TLS with {host}: {why}{}", advice(.why))]
     Tls { host: String, why: String },
-    #[error("{0}; --ca FILE names an authority to believe, -k believes anybody")]
-    NotTrusted(Box<tls::refusal::Refusal>),
+    #[error("{refusal}{}", belief(.refusal))]
+    NotTrusted { refusal: Box<tls::refusal::Refusal> },
     #[error("{0}")]
     TimedOut(String),
 }
@@ -78,6 +78,13 @@ fn advice(why: &str) -> &'static str {
     match why.contains("wrong version number") {
         true => "; that port does not speak TLS, try http://",
         false => "",
+    }
+}
+
+fn belief(refusal: &tls::refusal::Refusal) -> &'static str {
+    match refusal.verdict.is_about_issuer() {
+        true => "; --ca FILE names an authority to believe, -k believes anybody",
+        false => "; -k believes anybody",
     }
 }
 

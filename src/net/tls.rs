@@ -140,7 +140,7 @@ pub(crate) fn connect(
         Err(Broken {
             refusal: Some(refusal),
             ..
-        }) => Err(Error::NotTrusted(refusal)),
+        }) => Err(Error::NotTrusted { refusal }),
         Err(Broken { why, .. }) => Err(Error::Tls {
             host: host.to_owned(),
             why,

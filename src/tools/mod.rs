@@ -35,7 +35,7 @@ impl From<net::Error> for Error {
             | net::Error::System { .. }
             | net::Error::Closed(_)
             | net::Error::Tls { .. }
-            | net::Error::NotTrusted(_)
+            | net::Error::NotTrusted { .. }
             | net::Error::Refused(_)
             | net::Error::PortUnreachable(_) => Error::Unavailable(text),
         }

@@ -35,6 +35,16 @@ pub(crate) struct Certificate {
     pub(crate) public_key_info: Vec<u8>,
 }
 
+impl Certificate {
+    /// For whom it is.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self.dns_names.is_empty() {
+            true => self.subject.iter().cloned().collect(),
+            false => self.dns_names.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot read the certificate: {0}")]

@@ -441,6 +441,7 @@ fn whom_to_believe() {
     let fine = "https://...: 200 OK, 5 B, ... ms\n";
     check(("SSL_CERT_FILE", "cert.pem"), "", fine, 0);
     check(("SSL_CERT_DIR", "hashed"), "", fine, 0);
+    check(("SSL_CERT_DIR", "www:hashed"), "", fine, 0);
     check(("NOTHING", ""), "--ca cert.pem", fine, 0);
     check(("NOTHING", ""), "-k", fine, 0);
     let refused = "get: the certificate of 127.0.0.1 is not trusted: it is signed by itself, and \

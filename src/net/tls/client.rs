@@ -45,11 +45,12 @@ pub(crate) struct Session {
     pub(crate) suite: &'static str,
     /// What the server has shown, in DER; its own certificate comes first.
     pub(crate) chain: Vec<Vec<u8>>,
-    pub(crate) leaf: Certificate,
+    /// The server's own, if it can be read.
+    pub(crate) leaf: Option<Certificate>,
     /// Why it would be refused, by whoever is strict.
     pub(crate) doubt: Option<Box<Refusal>>,
     /// Negative when it has expired.
-    pub(crate) days_left: i64,
+    pub(crate) days_left: Option<i64>,
     /// tls-server-end-point of RFC 5929 section 4.
     pub(crate) channel_binding: Option<Vec<u8>>,
 }
@@ -152,16 +153,23 @@ impl Session {
         let shown = ssl.peer_cert_chain().into_iter().flatten();
         let chain: Result<Vec<_>, _> = shown.map(X509Ref::to_der).collect();
         let own_octets = own.to_der().map_err(unreadable)?;
-        let leaf = Certificate::parse(&own_octets)?;
-        let is_pinned = |pin: &Pin| pin.matches(&own_octets, &leaf.public_key_info);
-        if !options.pins.is_empty() && !options.pins.iter().any(is_pinned) {
-            return Err(Error::NotPinned {
-                host: options.host.clone(),
-                certificate: Pin::of(&own_octets),
-                public_key: Pin::of(&leaf.public_key_info),
-            });
+        let leaf = Certificate::parse(&own_octets);
+        if !options.pins.is_empty() {
+            let key = &leaf.as_ref().map_err(|error| *error)?.public_key_info;
+            if !options.pins.iter().any(|pin| pin.matches(&own_octets, key)) {
+                return Err(Error::NotPinned {
+                    host: options.host.clone(),
+                    certificate: Pin::of(&own_octets),
+                    public_key: Pin::of(key),
+                });
+            }
         }
-        let seconds_left = leaf.not_after.saturating_sub(clock::wall().timestamp());
+        let leaf = leaf.ok();
+        let now = clock::wall().timestamp();
+        let days_left = |leaf: &Certificate| {
+            let seconds_left = leaf.not_after.saturating_sub(now);
+            seconds_left.div_euclid(SECONDS_A_DAY)
+        };
         let suite = ssl.current_cipher();
         Ok(Session {
             version: match ssl.version2() {
@@ -173,9 +181,9 @@ impl Session {
                 suite.standard_name().unwrap_or_else(|| suite.name())
             }),
             chain: chain.map_err(unreadable)?,
+            days_left: leaf.as_ref().map(days_left),
             leaf,
             doubt,
-            days_left: seconds_left.div_euclid(SECONDS_A_DAY),
             channel_binding: server_end_point(&own),
         })
     }
@@ -211,10 +219,6 @@ fn explain(broken: Broken, host: &str) -> Error {
     match (failure, refusal) {
         (Some(error), _) => error.into(),
         (None, Some(refusal)) => Error::Refused(refusal),
-        (None, None) if why == "unexpected EOF" => Error::Handshake {
-            host,
-            why: "the server closed the connection".to_owned(),
-        },
         (None, None) => Error::Handshake { host, why },
     }
 }

@@ -50,7 +50,10 @@ pub(super) fn shake_hands(
         }
         Err(HandshakeError::WouldBlock(_)) => "the handshake broke off".to_owned(),
         Err(HandshakeError::SetupFailure(error)) => reason(&error.to_string()),
-        Err(HandshakeError::Failure(stopped)) => reason(&stopped.error().to_string()),
+        Err(HandshakeError::Failure(stopped)) => match reason(&stopped.error().to_string()) {
+            end if end == "unexpected EOF" => "the server closed the connection".to_owned(),
+            why => why,
+        },
     };
     let Notes {
         failure,
@@ -68,9 +71,10 @@ pub(super) fn shake_hands(
 impl Offer<'_> {
     fn prepare(&self, notes: &Arc<Mutex<Notes>>) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(context()?)?;
-        // RFC 6066 section 3: not for addresses.
-        if self.host.parse::<IpAddr>().is_err() {
-            ssl.set_hostname(self.host)?;
+        // RFC 6066 section 3: without the dot at the end, and not for addresses.
+        let host = self.host.strip_suffix('.').unwrap_or(self.host);
+        if host.parse::<IpAddr>().is_err() {
+            ssl.set_hostname(host)?;
         }
         if let Some(identity) = self.identity {
             ssl.set_certificate(&identity.certificate)?;
@@ -79,7 +83,7 @@ impl Offer<'_> {
                 ssl.add_chain_cert(issuer.clone())?;
             }
         }
-        self.trust.ask(&mut ssl, self.host, notes)?;
+        self.trust.ask(&mut ssl, host, notes)?;
         Ok(ssl)
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Verdict {
     Expired,
     #[error("it is not valid yet")]
     NotYetValid,
+    #[error("it is by an issuer whose own has expired, or is not valid yet")]
+    IssuerOutOfDate,
     #[error("it is not for this host")]
     WrongHost,
     #[error("it is signed by itself, and not known here")]
@@ -36,9 +38,12 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// By OpenSSL's words.
-    pub(super) fn of(words: &str) -> Verdict {
+    /// By OpenSSL's words. The server's own certificate has the depth 0.
+    pub(super) fn of(words: &str, depth: u32) -> Verdict {
         match words.to_ascii_lowercase().replace('-', " ").as_str() {
+            "certificate has expired" | "certificate is not yet valid" if depth > 0 => {
+                Verdict::IssuerOutOfDate
+            }
             "certificate has expired" => Verdict::Expired,
             "certificate is not yet valid" => Verdict::NotYetValid,
             "hostname mismatch" | "ip address mismatch" => Verdict::WrongHost,
@@ -49,6 +54,11 @@ impl Verdict {
             | "unable to verify the first certificate" => Verdict::UnknownIssuer,
             _ => Verdict::Other(words.to_owned()),
         }
+    }
+
+    /// Somebody else may be believed who has certified it.
+    pub(crate) fn is_about_issuer(&self) -> bool {
+        matches!(self, Verdict::SelfSigned | Verdict::UnknownIssuer)
     }
 }
 
@@ -70,10 +80,7 @@ impl fmt::Display for Refusal {
 /// `for mx.example, *.mail.example; by Example Root; from 2026-11-21 until 2056-11-13`
 fn describe(certificate: &Certificate) -> String {
     let short = |name: &String| name.chars().take(NAME_CHARACTERS_MAX).collect::<String>();
-    let names = match certificate.dns_names.is_empty() {
-        true => certificate.subject.as_slice(),
-        false => certificate.dns_names.as_slice(),
-    };
+    let names = certificate.names();
     let mut told: Vec<String> = names.iter().take(NAMES_MAX).map(short).collect();
     match names.len().saturating_sub(NAMES_MAX) {
         0 => {}
@@ -109,10 +116,12 @@ mod tests {
     fn verdicts_by_what_openssl_says() {
         #[track_caller]
         fn check(words: &str, expected: Verdict) {
-            assert_eq!(Verdict::of(words), expected);
+            assert_eq!(Verdict::of(words, 0), expected);
         }
         check("certificate has expired", Verdict::Expired);
         check("certificate is not yet valid", Verdict::NotYetValid);
+        let above = Verdict::of("certificate has expired", 1);
+        assert_eq!(above, Verdict::IssuerOutOfDate);
         check("hostname mismatch", Verdict::WrongHost);
         check("IP address mismatch", Verdict::WrongHost);
         check("self-signed certificate", Verdict::SelfSigned);

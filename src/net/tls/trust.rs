@@ -4,9 +4,10 @@
 //! its name, where OpenSSL finds those of a chain by itself. To read the file takes several times
 //! as long as a handshake. So it is read where the folder did not do.
 
-use std::fs;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::{env, fs};
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslFiletype, SslRef, SslVerifyMode};
@@ -14,7 +15,6 @@ use openssl::stack::{Stack, StackRef};
 use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use openssl::x509::verify::{X509CheckFlags, X509VerifyFlags, X509VerifyParam, X509VerifyParamRef};
 use openssl::x509::{X509, X509PurposeId, X509StoreContext, X509StoreContextRef};
-use openssl_probe::ProbeResult;
 
 use super::refusal::{Refusal, Verdict};
 use super::{Notes, lock, reason};
@@ -24,15 +24,17 @@ use crate::wire::certificate::Certificate;
 /// no signatures by SHA-1.
 pub(super) const SECURITY_LEVEL: i32 = 2;
 
-/// Where the system has its authorities. SSL_CERT_FILE and SSL_CERT_DIR come first.
-static SYSTEM: LazyLock<ProbeResult> = LazyLock::new(openssl_probe::probe);
+/// Where those are whom everybody on this machine believes.
+static FOLDERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| match env::var_os("SSL_CERT_DIR") {
+    Some(folders) => env::split_paths(&folders).collect(),
+    None => openssl_probe::probe().cert_dir,
+});
 
 /// Those in the file.
 static FILE: LazyLock<Vec<X509>> = LazyLock::new(|| {
-    let octets = SYSTEM
-        .cert_file
-        .as_ref()
-        .and_then(|file| fs::read(file).ok());
+    let file = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let file = file.or_else(|| openssl_probe::probe().cert_file);
+    let octets = file.and_then(|file| fs::read(file).ok());
     let certificates = octets.and_then(|octets| X509::stack_from_pem(&octets).ok());
     certificates.unwrap_or_default()
 });
@@ -83,15 +85,14 @@ impl Trust {
         Ok(())
     }
 
-    /// At the first objection of the library. What it says of an issuer it does not know is no
-    /// refusal if the file has that one.
+    /// At the first objection of the library. With the file there may be none: it may have the
+    /// issuer, or a better one of the same name.
     fn look_again(&self, context: &X509StoreContextRef, host: &str) -> Option<Box<Refusal>> {
         let shown = context.chain();
-        let verdict = match (Verdict::of(context.error().error_string()), shown) {
-            (Verdict::SelfSigned | Verdict::UnknownIssuer, Some(shown)) => {
-                self.verify_with_file(shown, host).err()?
-            }
-            (verdict, _) => verdict,
+        let verdict = match (verdict(context), shown) {
+            (Verdict::WrongHost, _) => Verdict::WrongHost,
+            (_, Some(shown)) => self.verify_with_file(shown, host).err()?,
+            (verdict, None) => verdict,
         };
         let leaf = shown.and_then(|shown| shown.get(0)?.to_der().ok());
         Some(Box::new(Refusal {
@@ -116,7 +117,7 @@ impl Trust {
             store.add_cert(authority.clone())?;
         }
         let lookup = store.add_lookup(X509Lookup::hash_dir())?;
-        for folder in SYSTEM.cert_dir.iter().filter_map(|folder| folder.to_str()) {
+        for folder in FOLDERS.iter().filter_map(|folder| folder.to_str()) {
             lookup.add_dir(folder, SslFiletype::PEM)?;
         }
         Ok(store)
@@ -137,7 +138,10 @@ pub(crate) fn leads_to(
     for name in names {
         let mut store = X509StoreBuilder::new()?;
         for anchor in anchors {
-            store.add_cert(X509::from_der(anchor)?)?;
+            // What is in DNS may be anything.
+            if let Ok(anchor) = X509::from_der(anchor) {
+                store.add_cert(anchor)?;
+            }
         }
         match verify(&shown, store, name, X509VerifyFlags::PARTIAL_CHAIN) {
             Err(Verdict::WrongHost) => {}
@@ -164,7 +168,7 @@ fn verify(
     let verified = X509StoreContext::new()?.init(&store, leaf, shown, |context| {
         Ok(match context.verify_cert()? {
             true => Ok(()),
-            false => Err(Verdict::of(context.error().error_string())),
+            false => Err(verdict(context)),
         })
     });
     // What is left there would be taken for the connection's.
@@ -172,7 +176,15 @@ fn verify(
     verified?
 }
 
+fn verdict(context: &X509StoreContextRef) -> Verdict {
+    Verdict::of(context.error().error_string(), context.error_depth())
+}
+
 fn expect_name(param: &mut X509VerifyParamRef, host: &str) -> Result<(), ErrorStack> {
+    // OpenSSL would take these for any name, and for any below this one.
+    if host.is_empty() || host.starts_with('.') {
+        return Err(ErrorStack::get());
+    }
     param.set_hostflags(X509CheckFlags::NO_PARTIAL_WILDCARDS);
     match host.parse::<IpAddr>() {
         Ok(address) => param.set_ip(address),

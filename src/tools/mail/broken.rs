@@ -31,9 +31,12 @@ pub(super) fn advice(error: &client::Error) -> String {
         Some(certificate) => Pin::of(&certificate.public_key_info).to_string(),
         None => "SHA256".to_owned(),
     };
-    format!(
-        "; --ca FILE names whom to believe, --pin {key} this key alone, once you have checked it"
-    )
+    match refusal.verdict.is_about_issuer() {
+        true => format!(
+            "; --ca FILE names whom to believe, --pin {key} this key alone, once you have checked it"
+        ),
+        false => format!("; --pin {key} believes this key alone, once you have checked it"),
+    }
 }
 
 /// What a later attempt may find mended.

@@ -116,6 +116,7 @@ impl Demand<'_> {
             true => Verdict::Mismatched,
             false => match leads_to(&anchors, chain, self.names) {
                 Ok(()) => Verdict::Certified,
+                Err(verdict) if verdict.is_about_issuer() => Verdict::Mismatched,
                 Err(verdict) => Verdict::Refused(verdict),
             },
         }
@@ -136,6 +137,7 @@ impl Demand<'_> {
 /// RFC 7672 section 3.1: without PKIX-TA(0) and PKIX-EE(1), and with digests of their length.
 fn is_usable(record: &Tlsa) -> bool {
     let is_long_enough = match record.matching_type {
+        FULL if record.selector == CERT => Certificate::parse(&record.data).is_ok(),
         FULL => !record.data.is_empty(),
         SHA2_256 => record.data.len() == 32,
         SHA2_512 => record.data.len() == 64,

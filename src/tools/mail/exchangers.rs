@@ -17,7 +17,9 @@ pub(crate) struct Exchangers {
     pub(crate) list: Vec<Exchanger>,
     /// How many there are beside those.
     pub(crate) left_out: usize,
-    /// The domain has no MX record and is its own exchanger.
+    /// The domain, or what it is an alias of.
+    pub(crate) domain: Name,
+    /// It has no MX record and is its own exchanger.
     pub(crate) is_implicit: bool,
     /// DNSSEC vouches for the list (RFC 7672 section 2.2.1).
     pub(crate) is_authentic: bool,
@@ -63,6 +65,7 @@ impl Exchangers {
                     name: name.clone(),
                 }],
                 left_out: 0,
+                domain: name.clone(),
                 is_implicit: true,
                 is_authentic: *is_authentic,
             }),
@@ -105,6 +108,7 @@ impl Exchangers {
         Ok(Exchangers {
             list: kept,
             left_out,
+            domain: found.name.clone(),
             is_implicit: false,
             is_authentic: found.is_authentic,
         })

@@ -6,8 +6,10 @@
 mod addressees;
 mod addresses;
 mod arguments;
+mod attempts;
 mod broken;
 mod compose;
+mod counts;
 mod courier;
 mod dane;
 mod destination;

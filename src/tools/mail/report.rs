@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::counts::Counts;
 use super::dialogue::outcome::{Fate, Refusal, Stage};
 use super::dialogue::transcript::{Direction, Line};
 use crate::duration;
 use crate::net::tls::client::Session;
 use crate::output::{self, Printable, Tone};
+use crate::wire::certificate::Certificate;
 use crate::wire::smtp::Address;
 
 #[derive(Serialize)]
@@ -30,7 +32,7 @@ pub(super) enum Event {
         version: String,
         suite: String,
         names: Vec<String>,
-        days_left: i64,
+        days_left: Option<i64>,
     },
     /// For everybody on the way to read.
     InClear { reason: String },
@@ -82,16 +84,6 @@ pub(super) enum Event {
     },
 }
 
-/// Recipients.
-#[derive(Default, Serialize)]
-pub(super) struct Counts {
-    accepted: usize,
-    /// Refused for now.
-    later: usize,
-    refused: usize,
-    unknown: usize,
-}
-
 impl Event {
     pub(super) fn in_all(attempts: u32, fates: &[(Address, Fate)]) -> Event {
         Event::InAll {
@@ -108,10 +100,7 @@ impl Event {
     }
 
     pub(super) fn tls(session: &Session) -> Event {
-        let names = match session.leaf.dns_names.is_empty() {
-            true => session.leaf.subject.iter().cloned().collect(),
-            false => session.leaf.dns_names.clone(),
-        };
+        let names = session.leaf.as_ref().map_or(Vec::new(), Certificate::names);
         Event::Tls {
             version: session.version.to_owned(),
             suite: session.suite.to_owned(),
@@ -170,42 +159,6 @@ impl Event {
     }
 }
 
-impl Counts {
-    pub(super) fn of<'a>(fates: impl Iterator<Item = &'a (Address, Fate)>) -> Counts {
-        let mut counts = Counts::default();
-        for (_, fate) in fates {
-            match fate {
-                Fate::Accepted { .. } => counts.accepted += 1,
-                Fate::Refused(refusal) if refusal.is_temporary => counts.later += 1,
-                Fate::Refused(_) => counts.refused += 1,
-                Fate::Unknown(_) => counts.unknown += 1,
-                Fate::Stopped(_) => {}
-            }
-        }
-        counts
-    }
-
-    fn is_good(&self) -> bool {
-        self.later + self.refused + self.unknown == 0
-    }
-}
-
-impl fmt::Display for Counts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} accepted", self.accepted)?;
-        for (count, word) in [
-            (self.later, "not now"),
-            (self.refused, "refused"),
-            (self.unknown, "unknown"),
-        ] {
-            if count > 0 {
-                write!(f, ", {count} {word}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// As a line of a shell has it.
 fn quoted(text: &str) -> Cow<'_, str> {
     shlex::try_quote(text).unwrap_or(text.into())
@@ -246,11 +199,12 @@ impl fmt::Display for Event {
                 days_left,
             } => {
                 let names = names.join(", ");
-                let days = if *days_left == 1 { "day" } else { "days" };
-                write!(
-                    f,
-                    "{version}, {suite}, certificate of {names}, {days_left} {days} left"
-                )
+                write!(f, "{version}, {suite}, ")?;
+                match days_left {
+                    Some(1) => write!(f, "certificate of {names}, 1 day left"),
+                    Some(days) => write!(f, "certificate of {names}, {days} days left"),
+                    None => write!(f, "a certificate that cannot be read"),
+                }
             }
             Event::InClear { reason } => write!(f, "it went in clear: {reason}"),
             Event::Failed {

@@ -161,9 +161,11 @@ fn dane_by_an_authority() {
         key.test MX 10 mx.key.test
         mx.key.test A 2
         _{port}._tcp.mx.key.test TLSA 2 1 0 {key}
+        _{port}._tcp.mx.key.test TLSA 2 0 0 00
         domain.test MX 10 mx.domain.test
         mx.domain.test A 2
         _{port}._tcp.mx.domain.test TLSA 2 0 1 {digest}
+        alias.test CNAME domain.test
         other.test MX 10 mx.other.test
         mx.other.test A 2
         _{port}._tcp.mx.other.test TLSA 2 0 1 {digest}
@@ -197,6 +199,7 @@ fn dane_by_an_authority() {
     }
     // RFC 7672 section 3.2.2: the name of the domain is as good as its exchanger's.
     check("domain", 0, "matched", by);
+    check("alias", 0, "matched", by);
     let but =
         |words| format!("the authority that DNS has, but {words}; this exchanger is not used");
     check("other", 42, "mismatched", &but("it is not for this host"));

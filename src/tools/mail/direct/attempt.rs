@@ -81,7 +81,6 @@ impl Errand<'_> {
     /// What TLS is worth, unless that was told already.
     fn verdict(&self, target: &Target, attempt: &Attempt) -> Option<Event> {
         let exchanger = target.exchanger;
-        let is_checked = self.tls.trust.scrutiny != Scrutiny::None || !self.tls.pins.is_empty();
         let (verdict, text) = match attempt {
             Attempt {
                 session: Some(_),
@@ -97,7 +96,7 @@ impl Errand<'_> {
             } => ("not_trusted", format!("{doubt}; {}", why_taken(target))),
             Attempt {
                 session: Some(_), ..
-            } if is_checked => {
+            } => {
                 let text = format!("the certificate of {exchanger} is trusted");
                 ("trusted", text)
             }
@@ -132,9 +131,9 @@ impl Errand<'_> {
             ..self.tls.clone()
         };
         let demand = host.policy.demand(&host.names);
-        options.trust.scrutiny = match (&demand, options.trust.scrutiny) {
-            (None, Scrutiny::Strict) => Scrutiny::Curious,
-            _ => Scrutiny::None,
+        options.trust.scrutiny = match &demand {
+            Some(_) => Scrutiny::None,
+            None => Scrutiny::Curious,
         };
         let way = Way {
             context: self.context,

@@ -73,19 +73,19 @@ impl<'a> Directory<'a> {
         Ok(Exchangers::plan(domain, &mx, random))
     }
 
-    /// `is_authentic` is whether DNSSEC vouches for the name of the exchanger.
+    /// `exchanger` is one of the domain's.
     pub(crate) fn host(
         &self,
         domain: &Name,
+        exchangers: &Exchangers,
         exchanger: &Exchanger,
-        is_authentic: bool,
     ) -> Result<Result<Host, Error>, Cancelled> {
         let name = &exchanger.name;
         let addresses = match self.addresses(name)? {
             Ok(addresses) => addresses,
             Err(error) => return Ok(Err(error)),
         };
-        let (policy, base) = match is_authentic {
+        let (policy, base) = match exchangers.is_authentic {
             true => self.policy(name, &addresses)?,
             false => (Policy::None, name),
         };
@@ -95,7 +95,9 @@ impl<'a> Directory<'a> {
             left_out: addresses.left_out,
             policy,
             tls_name: base.to_string(),
-            names: [base, name, domain].map(Name::to_string).to_vec(),
+            names: [base, name, domain, &exchangers.domain]
+                .map(Name::to_string)
+                .to_vec(),
             note: note(name, &addresses),
         }))
     }

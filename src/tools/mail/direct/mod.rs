@@ -14,6 +14,7 @@ use self::event::Event;
 use self::refusal::lacks_tls;
 use self::tour::Tour;
 use super::arguments::Arguments;
+use super::attempts::{deliver, keep_unknown};
 use super::courier::Recorder;
 use super::dane::Policy;
 use super::destination::Destination;
@@ -22,7 +23,7 @@ use super::dialogue::plan::{Job, Message};
 use super::dialogue::transcript::Line;
 use super::exchangers;
 use super::letter::Letter;
-use super::outbox::{deliver, keep_unknown, tell};
+use super::outbox::tell;
 use super::recorder::recorder;
 use super::report;
 use crate::clock;
@@ -171,7 +172,7 @@ impl Delivery<'_> {
             }
             visited += 1;
             let name = exchanger.name.to_string();
-            match self.directory.host(domain, exchanger, plan.is_authentic)? {
+            match self.directory.host(domain, &plan, exchanger)? {
                 Ok(host) => {
                     if let Some(note) = &host.note {
                         self.errand.tell(&Event::noted(&group.domain, note));

@@ -68,7 +68,7 @@ impl Candidates {
         }
         let candidates = Candidates::of(context, domain, shown, &plan, |exchanger| {
             let started = clock::now();
-            let host = directory.host(domain, exchanger, plan.is_authentic);
+            let host = directory.host(domain, &plan, exchanger);
             (host, mx_time + (clock::now() - started))
         })?;
         Ok(candidates)
