@@ -14,8 +14,8 @@ use crate::support::{Place, Ran, Running, matches, place};
 
 const CANARY: &str = "C4n/ry+of=the mine%7";
 
-/// The ways in which a text has the canary in it.
-fn traces(text: &str) -> Vec<String> {
+/// The ways to write the canary.
+fn forms() -> Vec<String> {
     let hex: String = CANARY.bytes().map(|octet| format!("{octet:02x}")).collect();
     let url: String = CANARY
         .bytes()
@@ -40,6 +40,12 @@ fn traces(text: &str) -> Vec<String> {
         forms.push(own.to_owned());
         forms.push(own.replace('+', "-").replace('/', "_"));
     }
+    forms
+}
+
+/// The ways in which a text has the canary in it.
+fn traces(text: &str) -> Vec<String> {
+    let forms = forms();
     // Half of it is half too much.
     let halves: Vec<String> = forms
         .iter()
@@ -181,6 +187,17 @@ fn in_no_reply_to_anything_else() {
             0,
         );
     }
+}
+
+#[test]
+fn in_no_form_in_a_reply() {
+    let hello = format!("{}S: 235 fine\nC: MAIL ...\n", plain());
+    for form in forms() {
+        check(&format!("{hello}S: 550 who is {form} here\n{BYE}"), "", 56);
+    }
+    let (first, second) = CANARY.split_at(CANARY.len() / 2);
+    let spread = format!("{hello}S: 550-who is {first}\nS: 550 {second}\n{BYE}");
+    check(&spread, "", 56);
 }
 
 /// From each source, and what the server got was the password.

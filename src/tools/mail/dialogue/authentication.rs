@@ -1,7 +1,6 @@
 //! AUTH, RFC 4954.
 
 use std::collections::VecDeque;
-use std::iter;
 
 use crate::tools::mail::sasl::exchange::Exchange;
 use crate::tools::mail::sasl::mechanism::{Mechanism, choose};
@@ -25,10 +24,22 @@ pub(super) struct Authentication<'a> {
     /// Strongest first.
     candidates: VecDeque<Mechanism>,
     attempt: Option<Attempt<'a>>,
+    /// Of the password or the token.
+    shapes: Vec<Secret>,
     /// As they went over the wire.
     sent: Vec<Secret>,
     /// Waits for the server's answer to `*`.
     error: Option<Refusal>,
+}
+
+impl Authentication<'_> {
+    pub(super) fn new(credentials: Option<&Credentials>) -> Self {
+        let shapes = credentials.map(|credentials| credentials.secret.shapes());
+        Authentication {
+            shapes: shapes.unwrap_or_default(),
+            ..Authentication::default()
+        }
+    }
 }
 
 struct Attempt<'a> {
@@ -75,11 +86,7 @@ impl<'a> Dialogue<'a> {
 
     /// What may be shown of a reply: no secret that the server repeats.
     pub(super) fn scrub(&self, reply: &Reply) -> Reply {
-        let Some(credentials) = self.plan.credentials else {
-            return reply.clone();
-        };
-        let encoded = credentials.secret.to_base64();
-        let known = iter::once(credentials.secret).chain([&encoded]);
+        let known = self.authentication.shapes.iter();
         transcript::scrub(reply, known.chain(&self.authentication.sent))
     }
 

@@ -102,6 +102,7 @@ impl<'a> Dialogue<'a> {
         };
         Dialogue {
             transactions: plan.jobs.iter().map(Transaction::new).collect(),
+            authentication: Authentication::new(plan.credentials.as_ref()),
             told: (0, 0),
             plan,
             phase: Phase::Talking,
@@ -114,7 +115,6 @@ impl<'a> Dialogue<'a> {
             reply_number: 0,
             has_spoken: false,
             channel_binding,
-            authentication: Authentication::default(),
             job: 0,
             next_job: 0,
             is_content_asked: false,

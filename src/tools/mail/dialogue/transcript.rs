@@ -73,14 +73,23 @@ pub(super) fn garbled(input: &[u8], stage: Option<Stage>) -> Line {
 const TELLING_OCTETS: usize = 8;
 
 /// Servers that do not understand a command like to repeat it, or as much as their buffer holds: a
-/// line of theirs with a secret in it, or with a part of one, becomes stars.
+/// line of theirs with a secret in it, or with a part of one, becomes stars. So do all of them
+/// where one is spread over several.
 pub(super) fn scrub<'a>(reply: &Reply, secrets: impl Iterator<Item = &'a Secret>) -> Reply {
     let mut scrubbed = reply.clone();
+    let whole = reply.lines.concat();
     for secret in secrets.filter(|secret| !secret.octets().is_empty()) {
-        for line in &mut scrubbed.lines {
-            let parts = secret.octets().len().min(TELLING_OCTETS);
+        let parts = secret.octets().len().min(TELLING_OCTETS);
+        let is_in = |text: &str| {
             let mut parts = secret.octets().windows(parts);
-            if parts.any(|part| memchr::memmem::find(line.as_bytes(), part).is_some()) {
+            parts.any(|part| memchr::memmem::find(text.as_bytes(), part).is_some())
+        };
+        if !is_in(&whole) {
+            continue;
+        }
+        let is_spread = !reply.lines.iter().any(|line| is_in(line));
+        for line in &mut scrubbed.lines {
+            if is_spread || is_in(line) {
                 STARS.clone_into(line);
             }
         }
