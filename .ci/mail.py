@@ -110,7 +110,7 @@ def submission():
         Ran(f"{mechanism}, a wrong password", line, status=55, recipient__stage=["auth"])
     line = f"--server {STARTTLS} {CA} {USER} {BOB}"
     Ran("the strongest mechanism", line, status=0, sent__mechanism=[MECHANISMS[0]]).delivered()
-    Ran("no password in clear", f"--server {IN_CLEAR} {USER} {BOB}", status=55, recipient__stage=["auth"])
+    Ran("no password in clear", f"--server {IN_CLEAR} {USER} {BOB}", status=2)
     line = f"--server {STARTTLS} {CA} {BOB} --client-cert {servers}/client.crt --client-key {servers}/client.key"
     Ran("a client certificate", line, status=0, sent__mechanism=[None]).delivered()
     Ran("no user where one is needed", f"--server {IMPLICIT} {CA} {BOB}", status=57, recipient__stage=["rcpt"])

@@ -90,7 +90,8 @@ pub(super) struct Arguments {
     /// (with --mx each over its own)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["sink", "to", "cc", "bcc"])]
     pub(super) to_file: Vec<PathBuf>,
-    #[arg(long, conflicts_with = "sink")]
+    /// What it is about
+    #[arg(long, value_name = "TEXT", conflicts_with = "sink")]
     pub(super) subject: Option<String>,
     /// The text; without it and --body-file, lines are asked for until '.' or the end
     #[arg(long, value_name = "TEXT", conflicts_with = "sink")]

@@ -261,6 +261,10 @@ fn ask<T, E: fmt::Display>(
 /// Lines until a single dot, or the end. Of a program's input nothing but the end ends it.
 fn body(context: &Context) -> Result<String, Error> {
     let is_terminal = std::io::stdin().is_terminal();
+    if is_terminal {
+        let how = "the text, until a line with nothing but a dot, or Ctrl-D:";
+        context.out.notice(how);
+    }
     let mut text = String::new();
     for _ in 0..LINES_MAX {
         let instead = "give --body or --body-file";
@@ -306,7 +310,7 @@ fn edited(context: &Context, text: &str) -> Result<String, Error> {
         Err(error) => {
             let is_written = std::fs::metadata(file.path()).is_ok_and(|written| written.len() > 0);
             if is_written && let Ok((_, path)) = file.keep() {
-                let text = format!("mail: the text is kept in {}", path.display());
+                let text = format!("mail: --body-file {} has the text", path.display());
                 context.out.warn(text);
             }
             Err(error)

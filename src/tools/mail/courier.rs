@@ -5,11 +5,13 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use chrono::SecondsFormat;
+
 use super::broken::{Broken, advice, is_temporary};
 use super::dane::{self, Demand};
 use super::dialogue::outcome::{Fate, Outcome, Stage};
 use super::dialogue::plan::Plan;
-use super::dialogue::transcript;
+use super::dialogue::transcript::{self, Direction};
 use super::dialogue::{Dialogue, Patience, Step};
 use super::report::{self, Event};
 use crate::clock;
@@ -173,19 +175,25 @@ impl Way<'_> {
         let started = clock::now();
         let mut buffer = vec![0; BUFFER_OCTETS];
         let (mut awaited, mut deadline, mut is_heard) = (None, started, false);
-        let mut tell_lines = |dialogue: &mut Dialogue| {
-            while let Some(said) = dialogue.next_line() {
-                self.tell(&Event::said(&said));
-                record(&said, clock::now() - started);
+        let peer = format!("{} [{}]:{}", self.host, line.peer.ip(), line.peer.port());
+        let now = clock::wall().to_rfc3339_opts(SecondsFormat::Secs, false);
+        let mut note = |line: &transcript::Line| {
+            if line.direction != Direction::Aside {
+                self.tell(&Event::said(line));
             }
+            record(line, clock::now() - started);
         };
+        note(&transcript::Line::aside(format!("{peer} {now}")));
+        if let Some(session) = &line.session {
+            note(&transcript::Line::aside(Event::tls(session).to_string()));
+        }
         loop {
-            tell_lines(&mut dialogue);
+            note_all(&mut dialogue, &mut note);
             while let Some((address, fate)) = dialogue.next_settled() {
                 report(address, fate);
             }
             let step = dialogue.poll();
-            tell_lines(&mut dialogue);
+            note_all(&mut dialogue, &mut note);
             match step {
                 Step::Send { octets, patience } => {
                     let deadline = self.until(patience);
@@ -220,10 +228,13 @@ impl Way<'_> {
                     }
                 }
                 Step::StartTls => match self.protect(line) {
-                    Ok(session) => {
-                        let binding = binding.get_or_init(|| session.channel_binding.clone());
+                    Ok(channel_binding) => {
+                        let session = line.session.as_ref().map(Event::tls);
+                        if let Some(event) = session {
+                            note(&transcript::Line::aside(event.to_string()));
+                        }
+                        let binding = binding.get_or_init(|| channel_binding);
                         dialogue.tls_started(binding.as_deref());
-                        line.session = Some(session);
                     }
                     Err(Broken::Tls(client::Error::Net(net::Error::Cancelled))) => {
                         dialogue.cancelled();
@@ -238,12 +249,14 @@ impl Way<'_> {
         }
     }
 
-    fn protect(&self, line: &mut Line) -> Result<Session, Broken> {
+    /// The binding of the channel, if it has one.
+    fn protect(&self, line: &mut Line) -> Result<Option<Vec<u8>>, Broken> {
         let started = clock::now();
         let deadline = self.deadline.min(started + self.timeout);
-        let session = line.protect(&self.options, deadline)?;
+        let protected = line.protect(&self.options, deadline);
         line.tls_time = clock::now() - started;
-        self.tell(&Event::tls(&session));
+        let session = line.session.insert(protected?);
+        self.tell(&Event::tls(session));
         if let Some(demand) = &self.dane {
             let verdict = demand.judge(&session.chain);
             line.dane = Some(verdict.clone());
@@ -251,7 +264,7 @@ impl Way<'_> {
                 return Err(Broken::Dane(verdict));
             }
         }
-        Ok(session)
+        Ok(session.channel_binding.clone())
     }
 
     fn receive(
@@ -261,8 +274,9 @@ impl Way<'_> {
         deadline: Instant,
         may_want_tls: bool,
     ) -> Result<Heard, Error> {
-        let silence = clock::now() + SILENCE_MAX;
-        if may_want_tls && silence < deadline {
+        let left = deadline.saturating_duration_since(clock::now());
+        let silence = clock::now() + SILENCE_MAX.min(left / 2);
+        if may_want_tls {
             match line.stream().read(buffer, silence) {
                 Ok(count) => return Ok(Heard::Octets(count)),
                 Err(net::Error::TimedOut(_)) => {
@@ -347,6 +361,12 @@ impl Line {
         let (stream, session) = client::begin(connection, options, deadline)?;
         self.stream = Some(stream);
         Ok(session)
+    }
+}
+
+fn note_all(dialogue: &mut Dialogue, note: &mut dyn FnMut(&transcript::Line)) {
+    while let Some(said) = dialogue.next_line() {
+        note(&said);
     }
 }
 

@@ -80,8 +80,14 @@ pub(crate) const TOOL: Tool = Tool {
                 Status(40),
                 "4N: not now, 5N: never, at stage N: 0 dns 1 connect 2 tls 3 greeting 4 ehlo 5 auth 6 mail 7 rcpt 8 data 9 final dot",
             ),
-            (Status::UNAVAILABLE, "the port is taken"),
-            (Status::NOT_PERMITTED, "this user may not use the port"),
+            (
+                Status::UNAVAILABLE,
+                "the sink's port is taken, or a password command or name server is not to be had",
+            ),
+            (
+                Status::NOT_PERMITTED,
+                "this user may not use the sink's port, or others may read the password's file",
+            ),
         ],
         command: Arguments::command,
     },
@@ -116,6 +122,11 @@ struct Arguments {
 fn run(context: &Context, matches: &ArgMatches) -> Result<Status, Error> {
     let arguments =
         Arguments::from_arg_matches(matches).map_err(|error| Error::Usage(error.to_string()))?;
+    if arguments.timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return Err(Error::Usage(
+            "--timeout 0 leaves no time to answer".to_owned(),
+        ));
+    }
     if let Some(to) = &arguments.sending.route {
         let timeout = arguments.timeout.unwrap_or(send::TIMEOUT);
         return route::run(context, &arguments.sending, timeout, to);

@@ -66,8 +66,9 @@ impl Outbox<'_> {
         };
         // Who sends one to each of many wants to see how far it is.
         let is_batch = letters.len() > 1;
-        let mut told = 0;
+        let (mut told, mut settled) = (0, None);
         let mut report = |address: &Address, fate: &Fate| {
+            settled = Some(clock::now());
             if is_batch {
                 way.context.out.emit(&Event::recipient(address, fate));
                 told += 1;
@@ -85,7 +86,16 @@ impl Outbox<'_> {
         let letters = &letters[..letters.len() - outcome.left()];
         outcome.messages.truncate(letters.len());
         let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
-        let took = clock::now() - started;
+        // Without QUIT, for which some servers take their time.
+        let took = settled.unwrap_or_else(clock::now) - started;
+        let fates = || outcome.messages.iter().flatten();
+        let has_gone =
+            |(_, fate): &(Address, Fate)| matches!(fate, Fate::Accepted { .. } | Fate::Unknown(_));
+        if let Protection::ClearAfter(reason) = &outcome.facts.protection
+            && fates().any(has_gone)
+        {
+            way.context.out.emit(&Event::in_clear(&reason.to_string()));
+        }
         tell(way.context, letters, &outcome, told, server, took);
         for (letter, fates) in letters.iter().zip(&outcome.messages) {
             keep_unknown(way.context, letter, fates);
@@ -234,9 +244,6 @@ pub(super) fn tell(
     took: Duration,
 ) {
     let fates = || outcome.messages.iter().flatten();
-    if let Protection::ClearAfter(reason) = &outcome.facts.protection {
-        context.out.emit(&Event::in_clear(&reason.to_string()));
-    }
     for (address, fate) in fates().skip(told) {
         context.out.emit(&Event::recipient(address, fate));
     }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 use nix::sys::signal::{Signal, killpg};
@@ -22,7 +22,6 @@ use crate::web::credentials;
 use crate::{cause, clock};
 
 const VARIABLE: &str = "NSH_MAIL_PASSWORD";
-const PROMPT: &str = "password: ";
 const MOMENT: Duration = Duration::from_millis(10);
 /// More than any token has.
 const OCTETS_MAX: usize = 64 << 10;
@@ -34,7 +33,7 @@ pub(super) fn find(
     user: &str,
 ) -> Result<Secret, Error> {
     if let Some(command) = &arguments.password_command {
-        return printed(context, command);
+        return printed(context, command, clock::now() + arguments.deadline);
     }
     if let Some(file) = &arguments.password_file {
         check_mode(file)?;
@@ -55,7 +54,8 @@ pub(super) fn find(
              --password-command"
         )));
     }
-    let password = credentials::password(context, file, VARIABLE, PROMPT)?;
+    let prompt = format!("password of {user} at {host}: ");
+    let password = credentials::password(context, file, VARIABLE, &prompt)?;
     Ok(Secret::new(password.as_bytes()))
 }
 
@@ -90,7 +90,7 @@ fn check_mode(file: &Path) -> Result<(), Error> {
 
 /// The first line that a command prints. It ends with the job, and so does all that it has
 /// started.
-fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
+fn printed(context: &Context, command: &str, deadline: Instant) -> Result<Secret, Error> {
     let cannot = |why: String| Error::Unavailable(format!("--password-command: {why}"));
     // A process group of its own may not read from the terminal. This way it is told so, and is
     // not stopped for ever.
@@ -103,7 +103,8 @@ fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
         .spawn()
         .map_err(|error| cannot(cause::of(&error)))?;
     let mut output = Zeroizing::new(Vec::with_capacity(OCTETS_MAX));
-    let ended = read(context, &mut child, &mut output).and_then(|()| wait(context, &mut child));
+    let ended = read(context, &mut child, &mut output, deadline)
+        .and_then(|()| wait(context, &mut child, deadline));
     let status = match ended {
         Ok(status) => status,
         Err(error) => {
@@ -123,14 +124,21 @@ fn printed(context: &Context, command: &str) -> Result<Secret, Error> {
 }
 
 /// Until it has said a line. Who it leaves behind may keep the pipe open.
-fn read(context: &Context, child: &mut Child, output: &mut Vec<u8>) -> Result<(), Error> {
+fn read(
+    context: &Context,
+    child: &mut Child,
+    output: &mut Vec<u8>,
+    deadline: Instant,
+) -> Result<(), Error> {
     let cannot = |why: String| Error::Unavailable(format!("--password-command: {why}"));
     let Some(stdout) = &mut child.stdout else {
         return Ok(());
     };
     while !output.contains(&b'\n') {
         let cancel = &context.cancel;
-        cancel.wait(stdout.as_fd(), PollFlags::POLLIN, None)?;
+        if cancel.wait(stdout.as_fd(), PollFlags::POLLIN, Some(deadline))? == Wake::TimedOut {
+            return Err(too_slow());
+        }
         let mut buffer = Zeroizing::new([0; 1024]);
         match stdout.read(&mut *buffer) {
             Ok(0) => return Ok(()),
@@ -145,11 +153,14 @@ fn read(context: &Context, child: &mut Child, output: &mut Vec<u8>) -> Result<()
 }
 
 /// Until it has ended; what else it says is for nobody.
-fn wait(context: &Context, child: &mut Child) -> Result<ExitStatus, Error> {
+fn wait(context: &Context, child: &mut Child, deadline: Instant) -> Result<ExitStatus, Error> {
     let cannot = |error| Error::Unavailable(format!("--password-command: {}", cause::of(&error)));
     loop {
         if let Some(status) = child.try_wait().map_err(cannot)? {
             return Ok(status);
+        }
+        if clock::now() >= deadline {
+            return Err(too_slow());
         }
         let (cancel, soon) = (&context.cancel, clock::now() + MOMENT);
         let Some(stdout) = &mut child.stdout else {
@@ -162,6 +173,10 @@ fn wait(context: &Context, child: &mut Child) -> Result<ExitStatus, Error> {
             child.stdout = None;
         }
     }
+}
+
+fn too_slow() -> Error {
+    Error::TimedOut("--password-command: it has not ended within --deadline".to_owned())
 }
 
 /// `child` has not been waited for, so that the group is still its own.

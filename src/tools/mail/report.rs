@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::counts::Counts;
 use super::dialogue::outcome::{Fate, Refusal, Stage};
-use super::dialogue::transcript::{Direction, Line};
+use super::dialogue::transcript::Line;
 use crate::duration;
 use crate::net::tls::client::Session;
 use crate::output::{self, Printable, Tone};
@@ -180,7 +180,7 @@ pub(super) fn word(stage: Stage) -> &'static str {
 }
 
 pub(super) fn ms(span: Duration) -> f64 {
-    span.as_secs_f64() * 1e3
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 impl fmt::Display for Event {
@@ -277,7 +277,11 @@ impl fmt::Display for Event {
                     (_, None) => write!(f, "accepted by {server}")?,
                 }
                 let trips = if *round_trips == 1 { "trip" } else { "trips" };
-                write!(f, " in {round_trips} round {trips}, {ms:.0} ms: ")?;
+                write!(f, " in {round_trips} round {trips}, ")?;
+                match *ms < 10e3 {
+                    true => write!(f, "{ms:.0} ms: ")?,
+                    false => write!(f, "{:.0} s: ", ms / 1e3)?,
+                }
                 if *messages > 1 {
                     write!(f, "{messages} messages, ")?;
                 }
@@ -333,11 +337,8 @@ impl output::Event for Event {
 impl Line {
     /// What the transcript's file has of it.
     pub(super) fn with_time(&self, since_start: Duration) -> String {
-        let arrow = match self.direction {
-            Direction::ToServer => ">",
-            Direction::FromServer => "<",
-        };
         let text = Printable(self.text.as_bytes());
-        format!("{:10.3} ms {arrow} {text}\n", ms(since_start))
+        let sign = self.direction.sign();
+        format!("{:10.3} ms {sign} {text}\n", ms(since_start))
     }
 }

@@ -72,6 +72,14 @@ pub(super) fn run(
              --client-cert have no use",
         );
     }
+    // Before somebody is asked for it.
+    if tls == Tls::None && arguments.user.is_some() && !arguments.insecure_auth {
+        return Err(Error::Usage(
+            "credentials are not sent in clear: --tls implicit or starttls protects them, and \
+             --insecure-auth sends them so"
+                .to_owned(),
+        ));
+    }
     let port = port.unwrap_or(match tls {
         Tls::Implicit => SUBMISSIONS_PORT,
         Tls::Starttls => SUBMISSION_PORT,
@@ -140,8 +148,13 @@ impl std::fmt::Display for Printed {
 impl crate::output::Event for Printed {}
 
 fn split_port(server: &str) -> Result<(&str, Option<u16>), Error> {
-    let wrong = || Error::Usage(format!("--server '{server}' is not HOST or HOST:PORT"));
-    crate::net::split_port(server).ok_or_else(wrong)
+    crate::net::split_port(server).ok_or_else(|| {
+        let how = match server.contains("://") {
+            true => "; it has no scheme, --tls says how the connection is protected",
+            false => ", with a port from 1 to 65535",
+        };
+        Error::Usage(format!("--server '{server}' is not HOST or HOST:PORT{how}"))
+    })
 }
 
 impl Arguments {

@@ -34,7 +34,7 @@ pub(crate) enum AddressProblem {
     Missing,
     #[error("a line end or another control character")]
     Control,
-    #[error("{0:?} is not allowed here without quotes")]
+    #[error("{}", unquoted(*.0))]
     Unquoted(char),
     #[error("the quotes are not closed")]
     QuotesOpen,
@@ -42,6 +42,8 @@ pub(crate) enum AddressProblem {
     Brackets,
     #[error("the @ is missing")]
     NoAt,
+    #[error("the @ is missing; a name with a comma stands in quotes")]
+    NoAtInList,
     #[error("nothing stands before the @")]
     NoLocalPart,
     #[error("without quotes a dot needs a character on both sides")]
@@ -56,6 +58,14 @@ pub(crate) enum AddressProblem {
     Label,
     #[error("no address literal such as [192.0.2.1] or [IPv6:2001:db8::1]")]
     Literal,
+}
+
+fn unquoted(character: char) -> String {
+    match character {
+        ' ' => "a space: it is NAME <USER@DOMAIN>, or USER@DOMAIN".to_owned(),
+        ';' => "';' is not allowed here without quotes; between addresses is a comma".to_owned(),
+        other => format!("{other:?} is not allowed here without quotes"),
+    }
 }
 
 impl Address {

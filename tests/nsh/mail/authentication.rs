@@ -253,14 +253,16 @@ fn failures() {
 fn nothing_in_clear_without_being_asked() {
     for mechanisms in ["PLAIN LOGIN", "CRAM-MD5", "SCRAM-SHA-256"] {
         let script = format!("{}{BYE}", hello(mechanisms));
-        let told = check(
-            "",
-            &script,
-            55,
-            "refused (auth): credentials are not sent in clear",
-        );
-        assert!(!told.said.contains("AUTH"), "{}", told.said);
         let told = run(Server::start(&script), "--tls opportunistic");
+        told.check(55, "refused (auth): credentials are not sent in clear");
         assert!(!told.said.contains("AUTH"), "{}", told.said);
     }
+    // Nobody is asked for them either.
+    let ran = place().run(&[
+        "-c",
+        &format!("mail --server a.test --tls none {LETTER} --user ann"),
+    ]);
+    let words = "mail: credentials are not sent in clear: --tls implicit or starttls protects them, \
+                 and --insecure-auth sends them so\n";
+    assert_eq!((ran.stderr.as_str(), ran.status), (words, 2));
 }

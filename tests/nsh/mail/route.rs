@@ -148,7 +148,7 @@ mx.lab.test (10) at ...: would take it
   rcpt     ... ms  ...
   says     220 mx.test \\x1b[2J
   TLS      none
-1 of 1 servers would take mail for bob@lab.test; asked in ... ms
+1 of 1 server would take mail for bob@lab.test; asked in ... ms
 ";
     assert!(matches(pattern, &ran.stdout), "{ran:?}");
     assert_eq!(exchanger.seen()[1], "MAIL FROM:<>");

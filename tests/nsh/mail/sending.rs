@@ -572,8 +572,12 @@ fn the_transcript() {
         .map(|(_, said)| said)
         .collect();
     assert_eq!(lines.len(), text.lines().count(), "{text}");
+    assert!(
+        matches("* 127.0.0.1 [127.0.0.1]:... 20...", lines[0]),
+        "{text}"
+    );
     assert_eq!(
-        lines[..3],
+        lines[1..4],
         ["< 220 mx.test ESMTP", "> EHLO c.test", "< 250 mx.test"]
     );
     assert!(text.contains("< 250 \\x1b[2J"), "{text}");

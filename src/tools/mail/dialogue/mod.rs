@@ -332,13 +332,23 @@ impl<'a> Dialogue<'a> {
         }
     }
 
+    /// Where nobody gets the message, nothing depends on the end of it.
+    fn patience(&self, question: Question) -> Patience {
+        match question {
+            Question::FinalDot(job) | Question::Bdat(job) if !self.transactions[job].is_open() => {
+                Patience::Data
+            }
+            _ => question.patience(),
+        }
+    }
+
     fn receive(&mut self, question: Question) -> Step {
         let is_leaving = matches!(question, Question::LastReset | Question::Quit);
         if mem::take(&mut self.has_spoken) && !is_leaving {
             self.facts.round_trips += 1;
         }
         Step::Receive {
-            patience: question.patience(),
+            patience: self.patience(question),
             reply_number: self.reply_number,
         }
     }

@@ -23,9 +23,19 @@ pub(crate) struct Line {
 pub(crate) enum Direction {
     ToServer,
     FromServer,
+    /// What neither has said.
+    Aside,
 }
 
 impl Line {
+    pub(crate) fn aside(text: String) -> Line {
+        Line {
+            direction: Direction::Aside,
+            text,
+            stage: None,
+        }
+    }
+
     pub(super) fn to_server(text: String, stage: Option<Stage>) -> Line {
         Line {
             direction: Direction::ToServer,
@@ -40,6 +50,7 @@ impl Direction {
         match self {
             Direction::ToServer => '>',
             Direction::FromServer => '<',
+            Direction::Aside => '*',
         }
     }
 }

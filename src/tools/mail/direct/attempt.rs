@@ -86,7 +86,8 @@ impl Errand<'_> {
                 session: Some(_),
                 dane: Some(dane),
                 ..
-            } => ("matched", format!("{exchanger}: {dane}")),
+            } if dane.is_good() => ("matched", format!("{exchanger}: {dane}")),
+            Attempt { dane: Some(_), .. } => return None,
             Attempt {
                 session:
                     Some(Session {

@@ -153,7 +153,7 @@ impl fmt::Display for Event {
                 if let Some(address) = address {
                     write!(f, " ({address})")?;
                 }
-                write!(f, ": not now")?;
+                write!(f, ": passed over")?;
                 if let Some(recipient) = recipient {
                     write!(f, " for {recipient}")?;
                 }

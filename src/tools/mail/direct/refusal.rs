@@ -22,6 +22,9 @@ pub(crate) fn lacks_tls(
         is_temporary: true,
         reason: match (doubt, &refusal.reason) {
             (Some(doubt), Reason::Tls) => Reason::Unreachable(doubt.to_owned()),
+            (_, Reason::StartTlsNotOffered) => Reason::Unreachable(
+                "DANE: DNS demands TLS, and the server does not offer STARTTLS".to_owned(),
+            ),
             (_, reason) => reason.clone(),
         },
     })

@@ -47,7 +47,13 @@ impl Mailbox {
         let commas = outside_quotes(text).filter(|(_, character)| *character == ',');
         for end in commas.map(|(place, _)| place).chain([text.len()]) {
             let item = text.get(start..end).unwrap_or_default();
-            mailboxes.push(Mailbox::parse(item).map_err(|error| error.behind(text, start))?);
+            let parsed = Mailbox::parse(item).map_err(|mut error| {
+                if error.problem == AddressProblem::NoAt && item.len() < text.len() {
+                    error.problem = AddressProblem::NoAtInList;
+                }
+                error.behind(text, start)
+            });
+            mailboxes.push(parsed?);
             start = end + 1;
         }
         Ok(mailboxes)

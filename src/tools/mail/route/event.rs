@@ -96,11 +96,14 @@ fn stages(dns_time: Duration, found: &Found) -> Vec<Span> {
     let outcome = attempt.result.as_ref().ok();
     let is_tls = outcome.is_some_and(|outcome| outcome.facts.protection == Protection::StartTls);
     for (stage, span) in &found.spans {
-        if *stage == Stage::Ehlo && is_tls {
-            spans.push((*stage, span.saturating_sub(attempt.tls_time)));
-            spans.push((Stage::Tls, attempt.tls_time));
-        } else {
-            spans.push((*stage, *span));
+        match stage {
+            Stage::Ehlo if is_tls => {
+                spans.push((*stage, span.saturating_sub(attempt.tls_time)));
+                spans.push((Stage::Tls, attempt.tls_time));
+            }
+            // It was the end.
+            Stage::Ehlo => spans.extend([(*stage, *span), (Stage::Tls, attempt.tls_time)]),
+            _ => spans.push((*stage, *span)),
         }
     }
     let spans = spans.into_iter().filter(|(_, span)| !span.is_zero());
@@ -205,9 +208,10 @@ impl fmt::Display for Event {
             probes,
             ms,
         } = self;
+        let servers = if *probes == 1 { "server" } else { "servers" };
         write!(
             f,
-            "{takers} of {probes} servers would take mail for {address}; asked in {ms:.0} ms"
+            "{takers} of {probes} {servers} would take mail for {address}; asked in {ms:.0} ms"
         )
     }
 }
