@@ -219,6 +219,36 @@ impl Arguments {
         self.ehlo.clone().unwrap_or_else(own)
     }
 
+    /// The options that say how the server is reached, to write once more.
+    pub(super) fn way(&self) -> Vec<String> {
+        let shown = |file: &PathBuf| file.display().to_string();
+        let mode = self.tls.as_ref().and_then(ValueEnum::to_possible_value);
+        let pins = self.pin.iter().map(|pin| ("--pin", Some(pin.to_string())));
+        let with_values = [
+            ("--server", self.server.clone()),
+            ("--dns", self.dns.clone()),
+            ("--mx-port", self.mx_port.map(|port| port.to_string())),
+            ("--tls", mode.map(|mode| mode.get_name().to_owned())),
+            ("--ca", self.ca.as_ref().map(shown)),
+            ("--client-cert", self.client_cert.as_ref().map(shown)),
+            ("--client-key", self.client_key.as_ref().map(shown)),
+            ("--user", self.user.clone()),
+            ("--password-file", self.password_file.as_ref().map(shown)),
+            ("--password-command", self.password_command.clone()),
+        ];
+        let alone = [
+            ("--mx", self.mx),
+            ("-k", self.insecure),
+            ("--token", self.token),
+            ("--insecure-auth", self.insecure_auth),
+        ];
+        let alone = alone.into_iter().filter(|(_, is_given)| *is_given);
+        let given = with_values.into_iter().chain(pins);
+        let given = given.filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        let alone = alone.map(|(name, _)| name.to_owned());
+        alone.chain(given.flatten()).collect()
+    }
+
     /// What is asked of servers that offer DSN.
     pub(super) fn dsn(&self) -> Dsn {
         let is_wanted = |when| self.notify.contains(&when);

@@ -26,7 +26,7 @@ pub(super) fn deliver(
         let fates = match attempt(&open) {
             Ok(fates) => fates,
             Err(error) => {
-                typed.keep(context, open);
+                typed.keep(context, arguments, open);
                 return Err(error);
             }
         };
@@ -42,11 +42,11 @@ pub(super) fn deliver(
         }
         again.retain(|letter| !letter.recipients.is_empty());
         if context.cancel.is_cancelled() {
-            typed.keep(context, again);
+            typed.keep(context, arguments, again);
             return Err(Error::Cancelled);
         }
         if again.is_empty() {
-            typed.keep(context, again);
+            typed.keep(context, arguments, again);
             if attempts > 1 {
                 context.out.emit(&Event::in_all(attempts, &settled));
             }
@@ -58,7 +58,7 @@ pub(super) fn deliver(
             seconds: wait.as_secs_f64(),
         });
         if context.cancel.sleep_until(clock::now() + wait).is_err() {
-            typed.keep(context, again);
+            typed.keep(context, arguments, again);
             return Err(Error::Cancelled);
         }
         open = again;
@@ -85,20 +85,25 @@ impl Typed {
         }
     }
 
-    fn keep(mut self, context: &Context, open: Vec<Letter>) {
+    fn keep(mut self, context: &Context, arguments: &Arguments, open: Vec<Letter>) {
         for letter in open {
             self.add(letter);
         }
         for letter in &self.0 {
-            drafts::keep(context, letter, false);
+            drafts::keep(context, arguments, letter, false);
         }
     }
 }
 
 /// At once: it is the one end that must not be forgotten.
-pub(super) fn keep_unknown(context: &Context, letter: &Letter, fates: &[(Address, Fate)]) {
+pub(super) fn keep_unknown(
+    context: &Context,
+    arguments: &Arguments,
+    letter: &Letter,
+    fates: &[(Address, Fate)],
+) {
     let unknown = letter.for_those(fates, |fate| matches!(fate, Fate::Unknown(_)));
     if !unknown.recipients.is_empty() {
-        drafts::keep(context, &unknown, true);
+        drafts::keep(context, arguments, &unknown, true);
     }
 }

@@ -170,7 +170,7 @@ pub(super) fn compose(
         let is_wanted = is_wanted(context);
         if !matches!(is_wanted, Ok(true)) {
             for letter in letters.iter().filter(|letter| letter.is_typed) {
-                drafts::keep(context, letter, false);
+                drafts::keep(context, arguments, letter, false);
             }
             return is_wanted.map(|_| None);
         }

@@ -88,17 +88,10 @@ impl Outbox<'_> {
         let server = format!("{} [{}]:{}", way.host, line.peer.ip(), line.peer.port());
         // Without QUIT, for which some servers take their time.
         let took = settled.unwrap_or_else(clock::now) - started;
-        let fates = || outcome.messages.iter().flatten();
-        let has_gone =
-            |(_, fate): &(Address, Fate)| matches!(fate, Fate::Accepted { .. } | Fate::Unknown(_));
-        if let Protection::ClearAfter(reason) = &outcome.facts.protection
-            && fates().any(has_gone)
-        {
-            way.context.out.emit(&Event::in_clear(&reason.to_string()));
-        }
+        self.tell_in_clear(&outcome);
         tell(way.context, letters, &outcome, told, server, took);
         for (letter, fates) in letters.iter().zip(&outcome.messages) {
-            keep_unknown(way.context, letter, fates);
+            keep_unknown(way.context, self.arguments, letter, fates);
         }
         Ok(outcome.messages)
     }
@@ -198,6 +191,17 @@ impl Outbox<'_> {
             .iter()
             .map(|letter| letter.recipients.iter().map(fate).collect())
             .collect()
+    }
+
+    fn tell_in_clear(&self, outcome: &Outcome) {
+        let has_gone =
+            |(_, fate): &(Address, Fate)| matches!(fate, Fate::Accepted { .. } | Fate::Unknown(_));
+        if let Protection::ClearAfter(reason) = &outcome.facts.protection
+            && outcome.messages.iter().flatten().any(has_gone)
+        {
+            let event = Event::in_clear(&reason.to_string());
+            self.way.context.out.emit(&event);
+        }
     }
 
     fn warn(&self, line: &Line, outcome: &Outcome) {

@@ -1,6 +1,5 @@
 //! What a session tells, and what became of a message.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -81,6 +80,8 @@ pub(super) enum Event {
         /// Who may not have it.
         recipients: Vec<String>,
         may_have_arrived: bool,
+        /// The command that sends it again.
+        again: String,
     },
 }
 
@@ -157,11 +158,6 @@ impl Event {
             words: Printable(words.as_bytes()).to_string(),
         }
     }
-}
-
-/// As a line of a shell has it.
-fn quoted(text: &str) -> Cow<'_, str> {
-    shlex::try_quote(text).unwrap_or(text.into())
 }
 
 pub(super) fn word(stage: Stage) -> &'static str {
@@ -292,19 +288,18 @@ impl fmt::Display for Event {
                 many => write!(f, "in all, after {many} attempts: {counts}"),
             },
             Event::Kept {
-                file,
-                recipients,
                 may_have_arrived,
+                again,
+                ..
             } => {
-                let (to, file) = (recipients.join(","), quoted(file));
+                let twice = match may_have_arrived {
+                    true => ", and may deliver it twice",
+                    false => "",
+                };
                 write!(
                     f,
-                    "the message is kept; --message {file} --to {to} sends it again"
-                )?;
-                match may_have_arrived {
-                    true => write!(f, ", and may deliver it twice"),
-                    false => Ok(()),
-                }
+                    "the message is kept; this sends it again{twice}: {again}"
+                )
             }
         }
     }

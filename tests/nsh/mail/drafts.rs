@@ -71,7 +71,7 @@ fn what_was_typed_is_kept_when_it_is_not_accepted() {
     terminal.type_keys("typed with care\r.\r");
     terminal.see_at_cursor("send it? [Y/n]");
     terminal.type_keys("y\r");
-    terminal.see_gone("--to bob@b.test sends it again");
+    terminal.see_gone(".eml --to bob@b.test");
     let folder = terminal.place.path().join(".local/state/nsh/drafts");
     let mut entries = std::fs::read_dir(folder).expect("a folder");
     let draft = entries.next().expect("a draft").expect("an entry").path();

@@ -282,7 +282,7 @@ fn what_nobody_knows_is_kept() {
         let told = tell("", &format!("{HELLO}{ENVELOPE}{end}"));
         let words = format!("bob@b.test: nobody knows whether it was accepted (final dot): {why}");
         told.check(49, &words);
-        told.check(49, "the message is kept; --message .../.local/state/nsh/drafts/....eml --to bob@b.test sends it again, and may deliver it twice\n");
+        told.check(49, "the message is kept; this sends it again, and may deliver it twice: mail --server 127.0.0.1:... --tls none --message .../.local/state/nsh/drafts/....eml --to bob@b.test\n");
         let drafts = told.drafts();
         let [draft] = &drafts[..] else {
             panic!("{drafts:?}");

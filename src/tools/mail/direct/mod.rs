@@ -93,7 +93,7 @@ impl<R: FnMut(&Line, Duration)> Mailer<'_, R> {
                 for group in &groups {
                     fates.extend(delivery.deliver(group, &mut self.record)?);
                 }
-                keep_unknown(context, letter, &fates);
+                keep_unknown(context, arguments, letter, &fates);
                 all.push(fates);
             }
             Ok(all)
