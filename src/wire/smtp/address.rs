@@ -62,7 +62,7 @@ pub(crate) enum AddressProblem {
 
 fn unquoted(character: char) -> String {
     match character {
-        ' ' => "a space: it is NAME <USER@DOMAIN>, or USER@DOMAIN".to_owned(),
+        ' ' => "no space is allowed here; it is USER@DOMAIN or NAME <USER@DOMAIN>".to_owned(),
         ';' => "';' is not allowed here without quotes; between addresses is a comma".to_owned(),
         other => format!("{other:?} is not allowed here without quotes"),
     }
@@ -269,7 +269,7 @@ mod tests {
         check("ann@", "nothing stands behind the @ (at character 5)");
         check(
             "ü b@c",
-            "' ' is not allowed here without quotes (at character 2)",
+            "no space is allowed here; it is USER@DOMAIN or NAME <USER@DOMAIN> (at character 2)",
         );
         check(
             "a@b@c",
@@ -277,7 +277,7 @@ mod tests {
         );
         check(
             "a@b c",
-            "' ' is not allowed here without quotes (at character 4)",
+            "no space is allowed here; it is USER@DOMAIN or NAME <USER@DOMAIN> (at character 4)",
         );
         check(
             "<a@b>",

@@ -172,6 +172,7 @@ mod tests {
         check("a@b,,c@d", AddressProblem::Missing, 5);
         check("Ann <>", AddressProblem::Missing, 6);
         check("Jörg <ann>", AddressProblem::NoAt, 10);
+        check("Doe, Jane <j@y>", AddressProblem::NoAtInList, 4);
         check("ä@b, Jörg <x@y z>", AddressProblem::Unquoted(' '), 15);
         check("Ann a@b", AddressProblem::Unquoted(' '), 4);
         check("Ann <a@b", AddressProblem::Brackets, 5);
