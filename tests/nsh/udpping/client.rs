@@ -228,7 +228,7 @@ fn answers_that_come_twice_or_overtake_each_other() {
 #[test]
 fn answers_that_come_too_late_are_no_losses() {
     let mut held = Vec::new();
-    let pinged = ping("-c 3 -i 1s -t 500ms", &mut |peer, from, request| {
+    let pinged = ping("-c 3 -i 2s -t 1500ms", &mut |peer, from, request| {
         let answer = format!("pong {}", number(request)).into_bytes();
         match number(request) {
             1 => held = answer,

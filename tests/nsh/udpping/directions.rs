@@ -77,7 +77,7 @@ fn check(server: &str) {
     for seed in 1..=6 {
         let both = run(
             &format!("--server {server} --seed {seed}"),
-            "-c 80 -i 500us -t 600ms",
+            "-c 80 -i 500us -t 2s",
         );
         let Both {
             statistics,
@@ -169,7 +169,7 @@ fn stamp_tells_what_it_can() {
             statistics,
             counted,
             ..
-        } = run(&server, "--stamp -c 80 -i 500us -t 600ms");
+        } = run(&server, "--stamp -c 80 -i 500us -t 2s");
         let say = format!("seed {seed}: {statistics:#} {counted:#}");
         let directions = &statistics["directions"];
         let [there, back, open] =
@@ -187,7 +187,7 @@ fn stamp_tells_what_it_can() {
 #[test]
 fn in_words() {
     let listening = listen("--server --loss 40% --seed 3");
-    let line = format!("udpping -c 20 -i 1ms -t 1s {}", listening.address);
+    let line = format!("udpping -c 20 -i 1ms -t 2s {}", listening.address);
     let ran = place().run(&["-c", &line]);
     let counted = listening.stop_and_count();
     let lost = figure(&counted, "requests_lost");
