@@ -8,18 +8,19 @@ use std::time::{Duration, Instant};
 use chrono::SecondsFormat;
 
 use super::broken::{Broken, advice, is_temporary};
-use super::dane::{self, Demand};
+use super::dane::Demand;
 use super::dialogue::outcome::{Fate, Outcome, Stage};
 use super::dialogue::plan::Plan;
 use super::dialogue::transcript::{self, Direction};
 use super::dialogue::{Dialogue, Patience, Step};
+use super::line::Line;
 use super::report::{self, Event};
 use crate::clock;
 use crate::net::dial::dial;
 use crate::net::resolve::{Family, resolve};
 use crate::net::tcp::Connection;
 use crate::net::tls::Stream;
-use crate::net::tls::client::{self, Options, Session};
+use crate::net::tls::client::{self, Options};
 use crate::net::{self, udp};
 use crate::tool::{Context, Error};
 use crate::wire::smtp::Address;
@@ -57,20 +58,6 @@ pub(super) struct Way<'a> {
     /// What DNSSEC has of the certificate, if it is not left to the options alone.
     pub(super) dane: Option<Demand<'a>>,
     pub(super) is_quiet: bool,
-}
-
-/// A connection, which TLS may protect already.
-pub(super) struct Line {
-    stream: Option<Stream>,
-    pub(super) peer: SocketAddr,
-    /// The own address.
-    pub(super) local: std::net::IpAddr,
-    pub(super) session: Option<Session>,
-    /// How long the handshake took.
-    pub(super) tls_time: Duration,
-    /// Why there is no TLS, after an attempt.
-    pub(super) broken: Option<Broken>,
-    pub(super) dane: Option<dane::Verdict>,
 }
 
 /// Is told every line of the dialogue, and when it was.
@@ -328,40 +315,6 @@ enum Heard {
     Lost(net::Error),
     /// It says nothing in clear.
     WantsTls,
-}
-
-impl Line {
-    fn new(
-        stream: Stream,
-        peer: SocketAddr,
-        local: std::net::IpAddr,
-        session: Option<Session>,
-    ) -> Line {
-        Line {
-            stream: Some(stream),
-            peer,
-            local,
-            session,
-            tls_time: Duration::ZERO,
-            broken: None,
-            dane: None,
-        }
-    }
-
-    fn stream(&mut self) -> &mut Stream {
-        self.stream
-            .as_mut()
-            .expect("TLS gives the stream back, or the dialogue is over")
-    }
-
-    fn protect(&mut self, options: &Options, deadline: Instant) -> Result<Session, client::Error> {
-        let Some(Stream::Plain(connection)) = self.stream.take() else {
-            unreachable!("TLS is started once, on a connection in clear");
-        };
-        let (stream, session) = client::begin(connection, options, deadline)?;
-        self.stream = Some(stream);
-        Ok(session)
-    }
 }
 
 fn note_all(dialogue: &mut Dialogue, note: &mut dyn FnMut(&transcript::Line)) {

@@ -20,6 +20,7 @@ mod exchangers;
 mod files;
 mod finished;
 mod letter;
+mod line;
 mod message;
 mod netrc;
 mod outbox;
