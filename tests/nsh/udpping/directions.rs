@@ -74,7 +74,7 @@ fn numbers(value: &Value) -> BTreeSet<u64> {
 /// The pinger asks at the end how many came, so nothing is left open.
 #[track_caller]
 fn check(server: &str) {
-    for seed in 1..=6 {
+    for seed in 1..=4 {
         let both = run(
             &format!("--server {server} --seed {seed}"),
             "-c 80 -i 500us -t 2s",
@@ -163,7 +163,7 @@ fn nothing_comes_back() {
 /// STAMP cannot ask: what was lost after the last reply stays open.
 #[test]
 fn stamp_tells_what_it_can() {
-    for seed in 1..=6 {
+    for seed in 1..=4 {
         let server = format!("--reflector --loss 25% --reply-loss 20% --seed {seed}");
         let Both {
             statistics,
