@@ -354,11 +354,11 @@ fn a_job_of_a_script() {
         [1]   running ...  proxy -p 0 --no-cache  | 0 connections, 0 tunnels, 0 requests, 0% hits, 0 B saved\n\
         [1]   stopped ...  proxy -p 0 --no-cache  | ...\nend\n";
     assert!(matches(pattern, &ran.stdout) && ran.status == 0, "{ran:#?}");
-    // What the job shows is what it does.
+    // What the job shows is what it does; once it is stopped, that is certain.
     let (place, origin) = (place(), greeting());
     let port = unused_port(OWN_ADDRESS);
     let line = format!(
-        "proxy -b {OWN_ADDRESS} -p {port} --cache kept; get -q --via {OWN_ADDRESS}:{port} {}; jobs; stop 1",
+        "proxy -b {OWN_ADDRESS} -p {port} --cache kept; get -q --via {OWN_ADDRESS}:{port} {}; stop 1; jobs",
         origin.url("/")
     );
     let ran = place.run(&["--json", "-k", "-c", &line.replace("get -q", "get")]);
