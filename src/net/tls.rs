@@ -279,3 +279,18 @@ impl Write for Timed {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_record;
+
+    #[test]
+    fn records_are_told_from_text() {
+        for record in ["", "\x15", "\x16\x03", "\x16\x03\x01 anything"] {
+            assert!(is_record(record.as_bytes()), "{record:?}");
+        }
+        for text in ["220 mx", "EHLO", "HTTP/1.1", "\x16\x04", "\x18\x03\x03"] {
+            assert!(!is_record(text.as_bytes()), "{text:?}");
+        }
+    }
+}

@@ -152,14 +152,15 @@ impl Session {
         })?;
         let shown = ssl.peer_cert_chain().into_iter().flatten();
         let chain: Result<Vec<_>, _> = shown.map(X509Ref::to_der).collect();
-        let own_octets = own.to_der().map_err(unreadable)?;
-        let leaf = Certificate::parse(&own_octets);
+        let chain = chain.map_err(unreadable)?;
+        let own_octets = chain.first().map(Vec::as_slice).unwrap_or_default();
+        let leaf = Certificate::parse(own_octets);
         if !options.pins.is_empty() {
             let key = &leaf.as_ref().map_err(|error| *error)?.public_key_info;
-            if !options.pins.iter().any(|pin| pin.matches(&own_octets, key)) {
+            if !options.pins.iter().any(|pin| pin.matches(own_octets, key)) {
                 return Err(Error::NotPinned {
                     host: options.host.clone(),
-                    certificate: Pin::of(&own_octets),
+                    certificate: Pin::of(own_octets),
                     public_key: Pin::of(key),
                 });
             }
@@ -180,7 +181,7 @@ impl Session {
             suite: suite.map_or("unknown", |suite| {
                 suite.standard_name().unwrap_or_else(|| suite.name())
             }),
-            chain: chain.map_err(unreadable)?,
+            chain,
             days_left: leaf.as_ref().map(days_left),
             leaf,
             doubt,
