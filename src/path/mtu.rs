@@ -2,7 +2,8 @@
 //!
 //! Packets that nobody may fragment go to all hops at once, in rounds: to each hop the size that
 //! its search wants to know about. A router that cannot pass one on says how much it could, or
-//! drops it without a word (a black hole); then the search halves what is left.
+//! drops it without a word (a black hole); then the search halves what is left. What silence has
+//! decided is asked for once more, patiently, as a machine that stalls is silent, too.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,7 +24,10 @@ struct Search {
     passed: usize,
     /// The smallest that did not.
     failed: usize,
+    /// Only silence says that `failed` does not pass, and only once.
+    is_doubtful: bool,
     trying: usize,
+    largest: usize,
 }
 
 impl Search {
@@ -32,17 +36,31 @@ impl Search {
         Search {
             passed: smallest,
             failed: largest + 1,
+            is_doubtful: false,
             trying: largest,
+            largest,
         }
     }
 
     /// The size to send next; `None` when the answer is known.
     fn next(&self) -> Option<usize> {
-        (self.passed + 1 < self.failed).then_some(self.trying)
+        match self.passed + 1 < self.failed {
+            true => Some(self.trying),
+            false => self.is_doubtful.then_some(self.failed),
+        }
+    }
+
+    /// Whether the size to send next has been met with silence before.
+    fn asks_again(&self) -> bool {
+        self.next() == Some(self.failed)
     }
 
     /// A packet of this size arrived.
     fn on_passed(&mut self, octets: usize) {
+        if octets == self.failed {
+            self.failed = self.largest + 1;
+            self.is_doubtful = false;
+        }
         if octets > self.passed && octets < self.failed {
             self.passed = octets;
             self.halve();
@@ -51,10 +69,11 @@ impl Search {
 
     /// A router, or this machine, said that a packet is too large, and for what it was not.
     fn on_too_big(&mut self, octets: usize, mtu: usize) {
-        if octets >= self.failed || octets <= self.passed {
+        if octets > self.failed || octets <= self.passed {
             return;
         }
         self.failed = octets;
+        self.is_doubtful = false;
         match mtu > self.passed && mtu < octets {
             true => {
                 self.trying = mtu;
@@ -67,8 +86,11 @@ impl Search {
 
     /// Nothing was heard of a packet of this size.
     fn on_silence(&mut self, octets: usize) {
-        if octets == self.trying && octets < self.failed {
+        if octets == self.failed {
+            self.is_doubtful = false;
+        } else if octets == self.trying && octets < self.failed {
             self.failed = octets;
+            self.is_doubtful = true;
             self.halve();
         }
     }
@@ -131,6 +153,10 @@ pub(crate) fn survey(
         if questions.is_empty() {
             break;
         }
+        let patience = match searches.iter().any(Search::asks_again) {
+            true => patience.max(PATIENCE_FIRST),
+            false => patience,
+        };
         let heard = ask(prober, &questions, COPIES, patience, cancel, |_| false)?;
         for (number, place) in places.into_iter().enumerate() {
             let octets = questions[number].octets;
@@ -287,7 +313,23 @@ mod tests {
     fn black_holes_are_bisected() {
         for mtu in [68, 576, 1280, 1399, 1400, 1492, 1499] {
             let (found, rounds) = find(mtu, true);
-            assert!(found == mtu && rounds <= 12, "{mtu}: {found} in {rounds}");
+            assert!(found == mtu && rounds <= 13, "{mtu}: {found} in {rounds}");
+        }
+    }
+
+    #[test]
+    fn a_silence_that_was_a_stall_decides_nothing() {
+        for stalled in 1..=12 {
+            let mut search = Search::new(68, 1500);
+            let mut round = 0;
+            while let Some(octets) = search.next() {
+                round += 1;
+                match octets <= 1400 && round != stalled {
+                    true => search.on_passed(octets),
+                    false => search.on_silence(octets),
+                }
+            }
+            assert_eq!(search.passed, 1400, "{stalled}");
         }
     }
 

@@ -75,7 +75,7 @@ fn replies_that_drip() {
     check("--timeout 500ms", &lines, 43, late);
     let later = format!("{HELLO}C: MAIL ...\nDRIP 250 x\nWAIT");
     check(
-        "--timeout 1s",
+        "--timeout 3s",
         &later,
         46,
         "(mail): the server has not answered in time",

@@ -239,7 +239,7 @@ fn no_other_attempt_where_nobody_knows() {
 #[test]
 fn a_session_has_an_end() {
     check(
-        "--timeout 1h --deadline 100ms",
+        "--timeout 1h --deadline 2s",
         "S: 220 mx.test\nC: EHLO c.test\nDRIP 250-",
         44,
         "bob@b.test: not now (ehlo): the server has not answered in time",

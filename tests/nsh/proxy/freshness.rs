@@ -361,7 +361,7 @@ fn what_is_stale_answers_instead_of_503_and_of_silence() {
     assert_eq!(answer.status, 404);
     proxy.stop();
 
-    let proxy = caching("--answer-timeout 0.2");
+    let proxy = caching("--answer-timeout 2");
     let (_silent, url) = stored_once(&proxy, "Cache-Control: max-age=60; Age: 100");
     assert_eq!(proxy.get(&url).text(), "old");
 }

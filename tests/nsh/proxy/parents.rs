@@ -405,7 +405,7 @@ fn socks_that_does_not_connect() {
 #[test]
 fn kept_connections_through_socks_stay_fenced() {
     let parent = Origin::new();
-    let proxy = through(&parent, "socks5://", "--answer-timeout 0.2");
+    let proxy = through(&parent, "socks5://", "");
     let mut client = proxy.connect();
     client.send("GET http://127.0.0.1:81/ HTTP/1.1\r\nHost: a\r\n\r\n");
     let mut far = parent.accept();

@@ -2,6 +2,7 @@
 //!
 //! Every reader is as distrustful as a router: what it cannot read is `None`, and is dropped.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub const ICMP: u8 = 1;
@@ -16,7 +17,7 @@ const TCP_ACK: u8 = 0x10;
 const TCP_OPEN_PORT: [u8; 2] = 80u16.to_be_bytes();
 
 /// One IP packet, whole, and what its headers say.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Packet {
     pub octets: Vec<u8>,
     pub source: IpAddr,
@@ -28,6 +29,22 @@ pub struct Packet {
     fragment_offset: u16,
     is_fragment: bool,
     transport_at: usize,
+}
+
+/// A line, as there may be thousands in the report of a test that failed.
+impl fmt::Debug for Packet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, to, hop_limit) = (self.source, self.destination, self.hop_limit);
+        let (length, protocol) = (self.octets.len(), self.protocol);
+        write!(
+            f,
+            "{from} > {to}, hop limit {hop_limit}, protocol {protocol}, {length} octets:"
+        )?;
+        self.octets
+            .iter()
+            .take(64)
+            .try_for_each(|octet| write!(f, " {octet:02x}"))
+    }
 }
 
 impl Packet {
