@@ -138,7 +138,16 @@ pub(super) fn compose(
         (None, None) => {
             is_asked = true;
             is_typed = std::io::stdin().is_terminal();
-            body(context)?
+            let (text, ended) = body(context);
+            if let Err(error) = ended {
+                message.text = text;
+                if is_typed && !message.text.is_empty() {
+                    let letters = letters(&mut message, lists, &bcc, true)?;
+                    keep(context, arguments, &letters);
+                }
+                return Err(error);
+            }
+            text
         }
     };
     message.text = match arguments.edit {
@@ -148,12 +157,42 @@ pub(super) fn compose(
         }
         false => text,
     };
+    let letters = letters(&mut message, lists, &bcc, is_typed)?;
+    if is_asked && !arguments.dry_run {
+        let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
+        if is_watched {
+            context.out.emit(&preview(&message, &bcc, &letters));
+        }
+        let is_wanted = is_wanted(context);
+        if !matches!(is_wanted, Ok(true)) {
+            if is_typed {
+                keep(context, arguments, &letters);
+            }
+            return is_wanted.map(|_| None);
+        }
+    }
+    Ok(Some(letters))
+}
+
+fn keep(context: &Context, arguments: &Arguments, letters: &[Letter]) {
+    for letter in letters {
+        drafts::keep(context, arguments, letter, false);
+    }
+}
+
+/// One, or one for each of the lists.
+fn letters(
+    message: &mut Message,
+    lists: Vec<Vec<Mailbox>>,
+    bcc: &[Mailbox],
+    is_typed: bool,
+) -> Result<Vec<Letter>, Error> {
     let mut letters = Vec::new();
     let mut octets_left = LETTERS_OCTETS_MAX;
     let first = lists.is_empty().then(|| message.to.clone());
     for to in first.into_iter().chain(lists) {
         message.to = to;
-        let letter = write(&mut message, &bcc, is_typed)?;
+        let letter = write(message, bcc, is_typed)?;
         octets_left = octets_left
             .checked_sub(letter.octets.len())
             .ok_or_else(|| {
@@ -162,20 +201,7 @@ pub(super) fn compose(
             })?;
         letters.push(letter);
     }
-    if is_asked && !arguments.dry_run {
-        let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
-        if is_watched {
-            context.out.emit(&preview(&message, &bcc, &letters));
-        }
-        let is_wanted = is_wanted(context);
-        if !matches!(is_wanted, Ok(true)) {
-            for letter in letters.iter().filter(|letter| letter.is_typed) {
-                drafts::keep(context, arguments, letter, false);
-            }
-            return is_wanted.map(|_| None);
-        }
-    }
-    Ok(Some(letters))
+    Ok(letters)
 }
 
 fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Letter, Error> {
@@ -258,8 +284,9 @@ fn ask<T, E: fmt::Display>(
     }
 }
 
-/// Lines until a single dot, or the end. Of a program's input nothing but the end ends it.
-fn body(context: &Context) -> Result<String, Error> {
+/// Lines until a single dot, or the end, as far as they have come. Of a program's input nothing but
+/// the end ends it.
+fn body(context: &Context) -> (String, Result<(), Error>) {
     let is_terminal = std::io::stdin().is_terminal();
     if is_terminal {
         let how = "the text, until a line with nothing but a dot, or Ctrl-D:";
@@ -268,17 +295,21 @@ fn body(context: &Context) -> Result<String, Error> {
     let mut text = String::new();
     for _ in 0..LINES_MAX {
         let instead = "give --body or --body-file";
-        let line = context.input.ask(&context.cancel, "", false, instead)?;
+        let line = match context.input.ask(&context.cancel, "", false, instead) {
+            Ok(line) => line,
+            Err(error) => return (text, Err(error)),
+        };
         match line {
             Some(line) if line != "." || !is_terminal => text.extend([&*line, "\n"]),
             _ if text.is_empty() && !is_terminal => break,
-            _ => return Ok(text),
+            _ => return (text, Ok(())),
         }
     }
-    Err(Error::Usage(match text.is_empty() {
+    let why = match text.is_empty() {
         true => "there is no text; --body '' sends none".to_owned(),
         false => format!("more than {LINES_MAX} lines; give --body-file"),
-    }))
+    };
+    (text, Err(Error::Usage(why)))
 }
 
 /// As the person leaves it. What cannot be used is kept.

@@ -305,6 +305,11 @@ fn ctrl_d_ends_the_text_and_ctrl_c_all_of_it() {
     terminal.see_at_cursor("nsh>");
     terminal.type_keys("echo status $?\r");
     terminal.see("status 130");
+    // Ctrl-T swaps the two, so the first line has been taken when they are seen.
+    terminal.type_keys(&format!("{line}\runfinished\r21\u{14}"));
+    terminal.see_at_cursor("...12");
+    terminal.type_keys("\u{3}");
+    terminal.see("...the message is kept...");
     assert_eq!(server.files().len(), 1);
 }
 
