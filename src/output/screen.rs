@@ -152,7 +152,7 @@ impl Screen {
         }
     }
 
-    pub(super) fn is_lossless(&self) -> bool {
+    pub(crate) fn is_lossless(&self) -> bool {
         self.surface == Surface::Lossless
     }
 

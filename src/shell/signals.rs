@@ -17,8 +17,10 @@ use crate::cancel::{Bell, poll_until};
 use crate::clock;
 use crate::tool::Status;
 
-/// For the last lines to reach a terminal that may have been stopped with Ctrl-S.
-const LAST_WORDS_MAX: Duration = Duration::from_millis(300);
+/// For the last lines to reach a program that may be slow to read.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
+/// The same for a terminal, which may have been stopped with Ctrl-S.
+const LAST_WORDS_TERMINAL_MAX: Duration = Duration::from_millis(300);
 
 /// Registers the handlers and starts the thread that serves them.
 pub(crate) fn start(session: Arc<Session>) -> io::Result<()> {
@@ -57,8 +59,12 @@ fn terminate(session: &Arc<Session>, signal: i32) -> ! {
             told.ring();
         };
         if thread::Builder::new().spawn(write).is_ok() {
+            let patience = match session.screen.is_lossless() {
+                true => LAST_WORDS_MAX,
+                false => LAST_WORDS_TERMINAL_MAX,
+            };
             let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
-            let _ = poll_until(&mut fds, Some(clock::now() + LAST_WORDS_MAX));
+            let _ = poll_until(&mut fds, Some(clock::now() + patience));
         }
     }
     terminal::restore();

@@ -367,18 +367,21 @@ fn ctrl_z_moves_a_tool_to_the_background_and_stops_nothing() {
 #[test]
 fn a_live_table_is_refreshed_in_place_left_behind_and_ended_with_q() {
     let terminal = Terminal::open();
+    let whole = |screen: &vt100::Screen| rows(screen).join("\n").trim_end().to_owned();
     let see = |pattern: &str| {
-        let whole = |screen: &vt100::Screen| rows(screen).join("\n").trim_end().to_owned();
         terminal.wait(pattern, |screen| matches(pattern, &whole(screen)));
     };
     see("nsh>");
     terminal.type_keys("trace --live -n -i 0.1 -p udp 127.0.0.1\r");
     let head = "nsh> trace --live -n -i 0.1 -p udp 127.0.0.1\n    \
                 127.0.0.1 (127.0.0.1)  Loss%  Snt   Last    Avg   Best   Wrst  StDev\n \
-                1. 127.0.0.1               0.0%  ";
-    for round in ["  3 ", "  4 "] {
-        see(&format!("{head}{round}..."));
-    }
+                1. 127.0.0.1               ";
+    let refreshed = format!("{head}...");
+    let first = std::cell::OnceCell::new();
+    terminal.wait("a table and then another one", |screen| {
+        let table = whole(screen);
+        matches(&refreshed, &table) && *first.get_or_init(|| table.clone()) != table
+    });
     terminal.type_keys("\u{1a}");
     let left = format!("{head}...\n[1] goes on in the background: trace ...\nnsh[1]>");
     see(&left);
@@ -424,7 +427,7 @@ fn a_job_that_does_not_end_is_left_alone() {
     terminal.see_at_cursor("nsh[1]>");
     terminal.type_keys("stop 1\r");
     terminal.see("waiting for 1 to end");
-    terminal.see("[1] does not end, left alone after 2.0 s: source pipe");
+    terminal.see("[1] does not end, left alone after ... s: source pipe");
     terminal.type_keys("jobs\r");
     terminal.see("[1]   stuck ... source pipe");
 }

@@ -13,9 +13,9 @@ const FAR_HOPS: u8 = 16;
 /// A router that limits its answers gives one a second (RFC 4443 section 2.4 leaves the rate
 /// open; this is what Linux does). Who said nothing before is asked again after that.
 const SLOW_AFTER: Duration = Duration::from_millis(1100);
-/// For a hop behind which somebody answered, at least; else for one that may be the last.
+/// For a hop that has answered, at least; else for one of which nothing is known.
 const PATIENCE_MIN: Duration = Duration::from_millis(100);
-const PATIENCE_AT_THE_END: Duration = Duration::from_millis(300);
+const PATIENCE_FOR_THE_UNKNOWN: Duration = Duration::from_millis(300);
 const PATIENCE_MAX: Duration = Duration::from_secs(3);
 /// Where nobody says anything, the system itself may: it asks for the link address of a neighbour
 /// for three seconds.
@@ -253,10 +253,12 @@ impl Tracer {
                 .filter_map(|attempt| attempt.reply.as_ref().map(|reply| reply.rtt))
                 .max()
         };
-        let span = match slowest(hop_limit) {
-            Some(rtt) => (rtt * SLOWER).max(PATIENCE_MIN),
-            None => (slowest(0).unwrap_or_default() * SLOWER).max(PATIENCE_AT_THE_END),
+        let rtt = slowest(hop_limit).or(slowest(0)).unwrap_or_default();
+        let least = match self.replies(hop_limit).next() {
+            Some(_) => PATIENCE_MIN,
+            None => PATIENCE_FOR_THE_UNKNOWN,
         };
+        let span = (rtt * SLOWER).max(least);
         span.min(self.plan.timeout.unwrap_or(PATIENCE_MAX))
     }
 

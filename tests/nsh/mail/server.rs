@@ -6,7 +6,7 @@
 //! the connection without an end. `ENDLESS ` repeats its text until the client leaves, and `DRIP `
 //! lets an octet fall every now and then, the last one again and again. At the end of the script the server leaves.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -281,8 +281,8 @@ impl Conversation {
         let last = octets.last().expect("an octet");
         for octet in octets.iter().chain(std::iter::repeat(last)) {
             self.say(&[*octet]);
-            let heard = self.tcp.read(&mut [0; 1]);
-            let has_time = heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+            let heard = self.tcp.read(&mut [0; 1]).map_err(|error| error.kind());
+            let has_time = matches!(heard, Err(ErrorKind::WouldBlock | ErrorKind::Interrupted));
             if !has_time {
                 return;
             }

@@ -706,7 +706,8 @@ fn drip(stream: &std::net::TcpStream, octets: &str) -> Vec<u8> {
         let mut came = [0; 4096];
         match stream.read(&mut came) {
             Ok(count) => return came[..count].to_vec(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => break,
         }
     }
