@@ -3,8 +3,6 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 
-use serde::Serialize;
-
 use super::addressees;
 use super::arguments::Arguments;
 use super::drafts;
@@ -13,61 +11,17 @@ use super::finished;
 use super::letter::Letter;
 use super::message::Message;
 use super::message::address::Mailbox;
+use super::preview::Preview;
 use crate::clock;
 use crate::net::random;
-use crate::output::{self, Tone};
 use crate::tool::{Context, Error};
 use crate::wire::smtp::Address;
 use crate::{cause, measure::size};
 
 /// Of all messages of one command; they are in memory together.
 const LETTERS_OCTETS_MAX: usize = 256 << 20;
-const PREVIEW_RECIPIENTS_MAX: usize = 10;
 /// Of a body that is typed.
 const LINES_MAX: usize = 100_000;
-
-/// What is about to be sent, where somebody was asked for parts of it.
-#[derive(Serialize)]
-#[serde(tag = "event", rename = "preview")]
-struct Preview {
-    from: String,
-    to: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    cc: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    bcc: Vec<String>,
-    messages: usize,
-    subject: String,
-    octets: usize,
-    text: String,
-}
-
-impl fmt::Display for Preview {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "from    {}", self.from)?;
-        for (name, all) in [("to", &self.to), ("cc", &self.cc), ("bcc", &self.bcc)] {
-            let shown = &all[..all.len().min(PREVIEW_RECIPIENTS_MAX)];
-            match all.len() - shown.len() {
-                _ if all.is_empty() => {}
-                0 => writeln!(f, "{name:7} {}", shown.join(", "))?,
-                1 => writeln!(f, "{name:7} {} and another one", shown.join(", "))?,
-                more => writeln!(f, "{name:7} {} and {more} others", shown.join(", "))?,
-            }
-        }
-        writeln!(f, "subject {}", self.subject)?;
-        if self.messages > 1 {
-            write!(f, "{} messages, ", self.messages)?;
-        }
-        let size = size::human(self.octets as u64);
-        write!(f, "{size}:\n{}", self.text.trim_end())
-    }
-}
-
-impl output::Event for Preview {
-    fn tone(&self) -> Tone {
-        Tone::Plain
-    }
-}
 
 /// Asks for what is missing, and whether to send it then. `None` if not.
 pub(super) fn compose(
@@ -161,7 +115,7 @@ pub(super) fn compose(
     if is_asked && !arguments.dry_run {
         let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
         if is_watched {
-            context.out.emit(&preview(&message, &bcc, &letters));
+            context.out.emit(&Preview::of(&message, &bcc, &letters));
         }
         let is_wanted = is_wanted(context);
         if !matches!(is_wanted, Ok(true)) {
@@ -223,28 +177,6 @@ fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Lette
         file: None,
         is_typed,
     })
-}
-
-fn preview(message: &Message, bcc: &[Mailbox], letters: &[Letter]) -> Preview {
-    let addresses = |list: &[Mailbox]| -> Vec<String> {
-        let addresses = list.iter().map(|mailbox| mailbox.address.to_string());
-        addresses.collect()
-    };
-    let (cc, bcc) = (addresses(&message.cc), addresses(bcc));
-    let recipients = letters.iter().flat_map(|letter| &letter.recipients);
-    let recipients = recipients.map(ToString::to_string);
-    Preview {
-        from: message.from.address.to_string(),
-        to: recipients
-            .filter(|recipient| !cc.contains(recipient) && !bcc.contains(recipient))
-            .collect(),
-        cc,
-        bcc,
-        messages: letters.len(),
-        subject: message.subject.clone(),
-        octets: letters.iter().map(|letter| letter.octets.len()).sum(),
-        text: message.text.clone(),
-    }
 }
 
 fn is_wanted(context: &Context) -> Result<bool, Error> {

@@ -25,6 +25,7 @@ mod message;
 mod netrc;
 mod outbox;
 mod password;
+mod preview;
 mod recorder;
 mod report;
 mod route;
