@@ -23,6 +23,15 @@ const LETTERS_OCTETS_MAX: usize = 256 << 20;
 /// Of a body that is typed.
 const LINES_MAX: usize = 100_000;
 
+/// All but the text.
+struct Addressed {
+    message: Message,
+    bcc: Vec<Mailbox>,
+    /// Who gets a message of their own.
+    lists: Vec<Vec<Mailbox>>,
+    is_asked: bool,
+}
+
 /// Asks for what is missing, and whether to send it then. `None` if not.
 pub(super) fn compose(
     context: &Context,
@@ -37,6 +46,54 @@ pub(super) fn compose(
         let letter = finished::read(file, from.transpose()?, &to)?;
         return Ok(Some(vec![letter]));
     }
+    let mut addressed = addressed(context, arguments)?;
+    // What cannot be sent is told before somebody types.
+    write(&mut addressed.message, &addressed.bcc, false)?;
+    let mut is_typed = arguments.edit;
+    let text = match (&arguments.body, &arguments.body_file) {
+        (Some(body), _) => body.clone(),
+        (None, Some(file)) => text_of(file)?,
+        (None, None) if arguments.edit => String::new(),
+        (None, None) => {
+            addressed.is_asked = true;
+            is_typed = std::io::stdin().is_terminal();
+            let (text, ended) = body(context);
+            if let Err(error) = ended {
+                addressed.message.text = text;
+                if is_typed && !addressed.message.text.is_empty() {
+                    keep(context, arguments, &addressed.letters(true)?);
+                }
+                return Err(error);
+            }
+            text
+        }
+    };
+    addressed.message.text = match arguments.edit {
+        true => {
+            addressed.is_asked = true;
+            edited(context, &text)?
+        }
+        false => text,
+    };
+    let letters = addressed.letters(is_typed)?;
+    if addressed.is_asked && !arguments.dry_run {
+        let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
+        if is_watched {
+            let preview = Preview::of(&addressed.message, &addressed.bcc, &letters);
+            context.out.emit(&preview);
+        }
+        let is_wanted = is_wanted(context);
+        if !matches!(is_wanted, Ok(true)) {
+            if is_typed {
+                keep(context, arguments, &letters);
+            }
+            return is_wanted.map(|_| None);
+        }
+    }
+    Ok(Some(letters))
+}
+
+fn addressed(context: &Context, arguments: &Arguments) -> Result<Addressed, Error> {
     let mut is_asked = false;
     let from = match &arguments.from {
         Some(from) => Mailbox::parse(from).map_err(|error| wrong("--from", from, error))?,
@@ -67,7 +124,7 @@ pub(super) fn compose(
             })?
         }
     };
-    let mut message = Message {
+    let message = Message {
         from,
         to,
         cc,
@@ -82,50 +139,12 @@ pub(super) fn compose(
             .map(|file| attachment(file))
             .collect::<Result<_, _>>()?,
     };
-    // What cannot be sent is told before somebody types.
-    write(&mut message, &bcc, false)?;
-    let mut is_typed = arguments.edit;
-    let text = match (&arguments.body, &arguments.body_file) {
-        (Some(body), _) => body.clone(),
-        (None, Some(file)) => text_of(file)?,
-        (None, None) if arguments.edit => String::new(),
-        (None, None) => {
-            is_asked = true;
-            is_typed = std::io::stdin().is_terminal();
-            let (text, ended) = body(context);
-            if let Err(error) = ended {
-                message.text = text;
-                if is_typed && !message.text.is_empty() {
-                    let letters = letters(&mut message, lists, &bcc, true)?;
-                    keep(context, arguments, &letters);
-                }
-                return Err(error);
-            }
-            text
-        }
-    };
-    message.text = match arguments.edit {
-        true => {
-            is_asked = true;
-            edited(context, &text)?
-        }
-        false => text,
-    };
-    let letters = letters(&mut message, lists, &bcc, is_typed)?;
-    if is_asked && !arguments.dry_run {
-        let is_watched = !arguments.quiet || std::io::stdin().is_terminal();
-        if is_watched {
-            context.out.emit(&Preview::of(&message, &bcc, &letters));
-        }
-        let is_wanted = is_wanted(context);
-        if !matches!(is_wanted, Ok(true)) {
-            if is_typed {
-                keep(context, arguments, &letters);
-            }
-            return is_wanted.map(|_| None);
-        }
-    }
-    Ok(Some(letters))
+    Ok(Addressed {
+        message,
+        bcc,
+        lists,
+        is_asked,
+    })
 }
 
 fn keep(context: &Context, arguments: &Arguments, letters: &[Letter]) {
@@ -134,28 +153,28 @@ fn keep(context: &Context, arguments: &Arguments, letters: &[Letter]) {
     }
 }
 
-/// One, or one for each of the lists.
-fn letters(
-    message: &mut Message,
-    lists: Vec<Vec<Mailbox>>,
-    bcc: &[Mailbox],
-    is_typed: bool,
-) -> Result<Vec<Letter>, Error> {
-    let mut letters = Vec::new();
-    let mut octets_left = LETTERS_OCTETS_MAX;
-    let first = lists.is_empty().then(|| message.to.clone());
-    for to in first.into_iter().chain(lists) {
-        message.to = to;
-        let letter = write(message, bcc, is_typed)?;
-        octets_left = octets_left
-            .checked_sub(letter.octets.len())
-            .ok_or_else(|| {
-                let max = size::human(LETTERS_OCTETS_MAX as u64);
-                Error::Usage(format!("the messages are larger than {max} together"))
-            })?;
-        letters.push(letter);
+impl Addressed {
+    /// One, or one for each of the lists.
+    fn letters(&mut self, is_typed: bool) -> Result<Vec<Letter>, Error> {
+        let mut letters = Vec::new();
+        let mut octets_left = LETTERS_OCTETS_MAX;
+        let lists = match self.lists.is_empty() {
+            true => vec![self.message.to.clone()],
+            false => self.lists.clone(),
+        };
+        for to in lists {
+            self.message.to = to;
+            let letter = write(&mut self.message, &self.bcc, is_typed)?;
+            octets_left = octets_left
+                .checked_sub(letter.octets.len())
+                .ok_or_else(|| {
+                    let max = size::human(LETTERS_OCTETS_MAX as u64);
+                    Error::Usage(format!("the messages are larger than {max} together"))
+                })?;
+            letters.push(letter);
+        }
+        Ok(letters)
     }
-    Ok(letters)
 }
 
 fn write(message: &mut Message, bcc: &[Mailbox], is_typed: bool) -> Result<Letter, Error> {
